@@ -1,0 +1,155 @@
+"""A plan and the figures in it: JSON out, and JSON in with every entry checked, because plan files travel.
+
+The shapes are those that scripts rely on (docs/json.md). A plan holds names, numbers and texts; nothing in it is
+ever executed, and it names exactly one place on disk, the model.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from advisor.errors import Mistake, PlanError
+from advisor.facts import Facts, Value, Vocabulary, from_json, to_json
+from advisor.errors import MachineError
+from advisor.setup import Setup, conflict, read_change
+from advisor.workload import Workload, read_workload
+
+SCHEMA = 1
+LARGEST_PLAN_BYTES = 20_000_000
+RULE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Predicted bytes on the device that holds the model; None where it cannot be known."""
+
+    weights_bytes: int | None
+    kv_cache_bytes: int | None
+    kv_cache_peak_bytes: int | None
+    activation_peak_bytes: int | None
+    overhead_bytes: int | None
+    total_bytes: int | None
+    available_bytes: int | None
+    fits: bool | None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Predicted speed of one request of the workload; None where it cannot be known.
+
+    `bound` names the term that dominates a decode step (`host`, `bandwidth` or `compute`).
+    """
+
+    ttft_seconds: float | None
+    decode_tokens_per_second: float | None
+    total_tokens_per_second: float | None
+    bound: str | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Predicted memory and speed of a setup, with the basis and a band (factors on the figures: low, high)."""
+
+    memory: Memory
+    speed: Speed
+    basis: str
+    memory_band: tuple[float, float] | None
+    speed_band: tuple[float, float] | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "memory": asdict(self.memory),
+            "speed": asdict(self.speed),
+            "basis": self.basis,
+            "band": {
+                "memory": list(self.memory_band) if self.memory_band else None,
+                "speed": list(self.speed_band) if self.speed_band else None,
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One step's predicted share: a factor on the speed that the goal asks for, a change of total memory."""
+
+    speed: float | None
+    memory_bytes: int | None
+    quality: str | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A rule that fired and is part of the plan. `because` and `rank` are for reading; `change` is what counts."""
+
+    rule: str
+    rung: str
+    summary: str
+    change: dict[str, Value]
+    effect: Effect
+    evidence: str
+    because: tuple[dict[str, Any], ...]
+    fallbacks: tuple[dict[str, Value], ...]
+    rank: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """Where the model is: a Hub id, a local folder, a config.json, or a shipped shape.
+
+    `random_weights` is true where only a configuration is at hand, so that weights can only be random.
+    """
+
+    kind: str
+    name: str
+    revision: str | None
+    random_weights: bool
+
+
+MODEL_KINDS = ("hub", "folder", "config", "shape")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+SHAPE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+REVISION = re.compile(r"[\w][\w./-]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a diagnosis found and advises. `to_json` is the plan file."""
+
+    model: ModelReference
+    model_facts: Facts
+    workload: Workload
+    machine: Facts
+    baseline: Setup
+    baseline_sources: dict[str, str]
+    baseline_estimate: Estimate
+    setup: Setup
+    estimate: Estimate
+    steps: tuple[Step, ...]
+    decisions: tuple[dict[str, Any], ...]
+    questions: tuple[dict[str, Any], ...]
+    limits: dict[str, Any]
+    passed_over: tuple[dict[str, str], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "model": {**asdict(self.model), "facts": to_json(self.model_facts)},
+            "workload": self.workload.to_json(),
+            "machine": to_json(self.machine),
+            "baseline": {
+                "setup": self.baseline.to_json(),
+                "sources": self.baseline_sources,
+                "estimate": self.baseline_estimate.to_json(),
+            },
+            "plan": {"setup": self.setup.to_json(), "estimate": self.estimate.to_json()},
+            "steps": [step.to_json() for step in self.steps],
+            "decisions": list(self.decisions),
+            "passed_over": list(self.passed_over),
+            "questions": list(self.questions),
+            "limits": self.limits,
+        }

@@ -1,0 +1,177 @@
+"""A rule and what it can say: conditions over facts, a change of knobs, and a verdict that carries its reasons."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from advisor.facts import Fact, Facts, Known, Unknown, Value, fact_to_json
+
+RUNGS = ("1-placement", "2-precision", "3-attention", "4-compile", "5-quantize", "6-serve", "pitfalls")
+"""The triage ladder in the order in which its rungs are tried; each is a folder of rules/."""
+
+EVIDENCE = ("measured", "documented", "reported")
+
+
+class Operator(Enum):
+    """What a clause may ask of a fact."""
+
+    IS = "is"
+    EQUAL = "=="
+    UNEQUAL = "!="
+    AT_LEAST = ">="
+    AT_MOST = "<="
+    ABOVE = ">"
+    BELOW = "<"
+    IN = "in"
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One condition on one fact: `gpu.capability >= 8.0`, `model.supports_sdpa`, `not workload.repeats`."""
+
+    fact: str
+    operator: Operator
+    literal: Value
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Holds when one of its clauses holds."""
+
+    clauses: tuple[Clause, ...]
+    text: str
+    line: int
+
+
+Condition = Clause | AnyOf
+
+
+@dataclass(frozen=True)
+class FactReference:
+    """A change's value that is taken from a fact when the rule fires (`threads: =host.cores_usable`)."""
+
+    fact: str
+
+
+ChangeValue = Value | FactReference
+Change = Mapping[str, ChangeValue]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A machine in a few facts and the verdict that the rule must give on it."""
+
+    name: str
+    verdict: str
+    facts: Facts
+    line: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One piece of advice. The id names the situation found; the rung is the folder it lies in.
+
+    `when` says where the advice belongs, `requires` what the machine must offer for it: a rule whose `when` holds
+    and whose `requires` fails is blocked, and says so. `always` marks advice about correctness, which is taken
+    whatever the estimate says of its speed. `quality` says what happens to the outputs (None: the same up to rounding).
+    """
+
+    id: str
+    rung: str
+    path: str
+    summary: str
+    when: tuple[Condition, ...]
+    requires: tuple[Condition, ...]
+    change: Change
+    fallbacks: tuple[Change, ...]
+    evidence: str
+    why: str
+    not_when: str
+    quality: str | None
+    always: bool
+    pitfalls: tuple[str, ...]
+    sources: tuple[str, ...]
+    locate: tuple[str, ...]
+    cases: tuple[Case, ...]
+
+    @property
+    def step_on_ladder(self) -> int:
+        return RUNGS.index(self.rung)
+
+
+@dataclass(frozen=True)
+class Because:
+    """One settled condition: its text and the fact that settled it."""
+
+    clause: str
+    name: str
+    fact: Fact
+
+    def to_json(self) -> dict[str, Any]:
+        told = fact_to_json(self.fact)
+        return {
+            "clause": self.clause,
+            "value": told.get("value"),
+            "source": told.get("source", "unknown: " + str(told.get("unknown"))),
+        }
+
+    def __str__(self) -> str:
+        match self.fact:
+            case Known(value, source):
+                return f"{self.clause} (found {show(value)}, {source})"
+            case Unknown(reason):
+                return f"{self.clause} (unknown: {reason})"
+
+
+def show(value: Value) -> str:
+    """A value as rule files write it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+@dataclass(frozen=True)
+class Fires:
+    """Every condition holds."""
+
+    because: tuple[Because, ...]
+    name = "fires"
+
+
+@dataclass(frozen=True)
+class Silent:
+    """At least one condition of `when` does not hold; `because` names those."""
+
+    because: tuple[Because, ...]
+    name = "silent"
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """No condition fails, but some ask for facts that are unknown; `because` names those."""
+
+    because: tuple[Because, ...]
+    name = "undecided"
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """The situation is there, but the machine lacks what the change requires; `because` names what."""
+
+    because: tuple[Because, ...]
+    name = "blocked"
+
+
+Verdict = Fires | Silent | Undecided | Blocked
+VERDICTS = ("fires", "silent", "undecided", "blocked")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one rule says about one machine, model, workload and setup."""
+
+    rule: Rule
+    verdict: Verdict

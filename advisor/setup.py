@@ -1,0 +1,222 @@
+"""The knobs: one complete assignment of them is a setup.
+
+A knob is declared once, as a field of `Setup`: its name, its values and one line about what it does. None means
+"not set": the installed library decides. A setup goes to JSON and back; whatever comes from JSON is checked against
+the declaration, because plans may be edited by hand or come from strangers.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from typing import Any
+
+from advisor.errors import Mistake
+from advisor.facts import Declaration, Fact, Facts, Kind, Known, Question, Unknown, Value, fits, nearest, typed
+
+# A kernel repository on the Hub, as transformers accepts it in attn_implementation: owner/name, optionally @revision.
+HUB_KERNEL = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?"
+# One entry of max_memory: a GPU's index, cpu or disk, and a size.
+MEMORY_SHARE = r"(\d{1,2}|cpu|disk)=\d+(\.\d+)?(B|KB|MB|GB|KiB|MiB|GiB)"
+LARGEST_COUNT = 1_000_000
+
+
+def _knob(
+    line: str,
+    kind: Kind,
+    values: tuple[str, ...] = (),
+    pattern: str | None = None,
+    question: Question | None = None,
+) -> Any:
+    metadata = {"line": line, "kind": kind, "values": values, "pattern": pattern, "question": question}
+    return field(default=None, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One assignment of all knobs; None leaves a knob to the library."""
+
+    device: str | None = _knob("where the model runs", Kind.NAME, ("cpu", "cuda", "mps", "xpu"))
+    device_map: str | None = _knob(
+        "how layers are spread over devices", Kind.NAME, ("none", "auto", "balanced", "sequential")
+    )
+    max_memory: tuple[str, ...] | None = _knob(
+        "the most memory that weights may take on each device (0=10GiB,cpu=30GiB)", Kind.NAMES, pattern=MEMORY_SHARE
+    )
+    dtype: str | None = _knob("floating-point type of the weights", Kind.NAME, ("float32", "float16", "bfloat16"))
+    attn_implementation: str | None = _knob(
+        "attention backend",
+        Kind.NAME,
+        ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention"),
+        pattern=HUB_KERNEL,
+    )
+    use_cache: bool | None = _knob("keep keys and values of earlier tokens", Kind.FLAG)
+    cache_implementation: str | None = _knob(
+        "how keys and values are kept", Kind.NAME, ("dynamic", "static", "offloaded", "offloaded_static", "quantized")
+    )
+    compile: str | None = _knob(
+        "what torch.compile compiles: nothing, the decoding of generate, or forward",
+        Kind.NAME,
+        ("none", "generate", "forward"),
+    )
+    compile_mode: str | None = _knob(
+        "torch.compile mode", Kind.NAME, ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+    )
+    compile_fullgraph: bool | None = _knob("refuse graph breaks", Kind.FLAG)
+    quantization: str | None = _knob(
+        "how weights are quantized on load",
+        Kind.NAME,
+        ("none", "bnb_int8", "bnb_nf4", "bnb_nf4_double", "bnb_fp4"),
+    )
+    batching: str | None = _knob(
+        "how prompts are put to the model: one call each, one padded batch, padded batches of like lengths, "
+        "or continuous batching",
+        Kind.NAME,
+        ("loop", "padded", "sorted", "continuous"),
+        question=Question(
+            "How do your prompts reach the model today?",
+            (("loop", "one call of generate for each prompt"), ("padded", "as one padded batch")),
+            "padded",
+        ),
+    )
+    batch_size: int | None = _knob("prompts in one call of generate", Kind.COUNT)
+    padding_side: str | None = _knob("side on which shorter prompts are padded", Kind.NAME, ("left", "right"))
+    pad_to_multiple_of: int | None = _knob("prompt lengths are padded to a multiple of this", Kind.COUNT)
+    threads: int | None = _knob("CPU threads of one operator", Kind.COUNT)
+
+    def changed(self, change: Mapping[str, Value]) -> "Setup":
+        """This setup with the knobs of `change` set."""
+        return replace(self, **change)  # type: ignore[arg-type]  # names and kinds are checked where changes are read
+
+    def to_json(self) -> dict[str, Any]:
+        """Every knob by name; null where the library decides."""
+        return {name: list(v) if isinstance(v := getattr(self, name), tuple) else v for name in knobs()}
+
+    def difference(self, other: "Setup") -> dict[str, Value]:
+        """The knobs that `other` sets differently, with its values."""
+        return {name: value for name in knobs() if (value := getattr(other, name)) not in (None, getattr(self, name))}
+
+    def facts(self, sources: Mapping[str, str]) -> Facts:
+        """The knobs as facts `setup.NAME`; `sources` says where each value comes from."""
+        found: dict[str, Fact] = {}
+        for name in knobs():
+            value = getattr(self, name)
+            found[f"setup.{name}"] = Unknown("not set") if value is None else Known(value, sources.get(name, "plan"))
+        return Facts(found)
+
+
+@cache
+def knobs() -> dict[str, Declaration]:
+    """Every knob's declaration by name."""
+    return {
+        f.name: Declaration(
+            f"setup.{f.name}", *(f.metadata[part] for part in ("kind", "line", "values", "question"))
+        )
+        for f in fields(Setup)
+    }
+
+
+@cache
+def _patterns() -> dict[str, str]:
+    return {f.name: f.metadata["pattern"] for f in fields(Setup) if f.metadata["pattern"]}
+
+
+def declarations() -> tuple[Declaration, ...]:
+    """The knobs as facts, for the vocabulary that rules are checked against."""
+    return tuple(knobs().values())
+
+
+def unusable(name: str, value: object) -> str | None:
+    """What is wrong with setting knob `name` to `value`, or None. Never trusts the value's type."""
+    if name not in knobs():
+        close = nearest(name, knobs())
+        return "no such knob" + (f", did you mean {close}?" if close else f"; knobs are: {', '.join(knobs())}")
+    knob = knobs()[name]
+    if not fits(value, knob):
+        return f"{value!r} is no {knob.kind.value}"
+    if knob.kind is Kind.COUNT and not 1 <= int(str(value)) <= LARGEST_COUNT:
+        return f"{value!r} is not between 1 and {LARGEST_COUNT}"
+    parts = list(value) if isinstance(value, list | tuple) else [value]
+    wrong = [part for part in parts if isinstance(part, str) and not _allowed(name, part)]
+    if not wrong:
+        return None
+    close = nearest(wrong[0], knob.values)
+    allowed = ", ".join(knob.values) or f"text like {_patterns()[name]}"
+    return f"{wrong[0]!r} is not a value of {name}" + (f", did you mean {close!r}?" if close else f"; one of: {allowed}")
+
+
+def _allowed(name: str, part: str) -> bool:
+    pattern = _patterns().get(name)
+    return part in knobs()[name].values or bool(pattern and re.fullmatch(pattern, part, re.ASCII))
+
+
+def read_change(data: object, where: str, mistakes: list[Mistake]) -> dict[str, Value]:
+    """A knob -> value mapping from JSON; what is wrong is added to `mistakes` with its place."""
+    if not isinstance(data, dict):
+        mistakes.append(Mistake(where, "no object of knobs"))
+        return {}
+    change: dict[str, Value] = {}
+    for name, value in data.items():
+        if value is None:
+            continue
+        if wrong := unusable(str(name), value):
+            mistakes.append(Mistake(f"{where}.{name}", wrong))
+        else:
+            change[str(name)] = tuple(value) if isinstance(value, list) else value
+    return change
+
+
+def read_assignment(text: str, where: str, mistakes: list[Mistake]) -> tuple[str, Value] | None:
+    """`KNOB=VALUE` as typed on a command line; what is wrong is added to `mistakes`."""
+    name, equals, value = text.partition("=")
+    name = name.strip()
+    if not equals or name not in knobs():
+        wrong = unusable(name, None) if equals else f"{text!r} is not KNOB=VALUE"
+        mistakes.append(Mistake(where, wrong or "no such knob"))
+        return None
+    try:
+        read = typed(value, Declaration(name, knobs()[name].kind, ""))
+    except ValueError as error:
+        mistakes.append(Mistake(f"{where} {name}", str(error)))
+        return None
+    if wrong := unusable(name, read):
+        mistakes.append(Mistake(f"{where} {name}", wrong))
+        return None
+    return name, read
+
+
+def conflict(setup: Setup) -> str | None:
+    """Why these knobs do not go together, or None. Each reason was seen by running it or stands in the library's code."""
+    quantized = setup.quantization not in (None, "none")
+    compiled = setup.compile not in (None, "none")
+    if quantized and compiled:
+        return "weights quantized by bitsandbytes cannot be compiled (the model's own check refuses it)"
+    if compiled and setup.device_map not in (None, "none"):
+        return "a model that is spread over devices is not compiled by generate"
+    if setup.compile == "generate" and setup.cache_implementation not in ("static", "offloaded_static"):
+        return "generate compiles only with a static cache"
+    if setup.use_cache is False and setup.cache_implementation not in (None, "dynamic"):
+        return "there is no cache to choose while use_cache is off"
+    if setup.batching == "continuous":
+        return _continuous_conflict(setup, quantized, compiled)
+    if setup.device == "cpu" and setup.cache_implementation in ("offloaded", "offloaded_static"):
+        return "an offloaded cache needs an accelerator to offload from"
+    if _is_flash(setup) and (setup.dtype == "float32" or setup.device == "cpu"):
+        return "flash attention needs a GPU and 16-bit weights"
+    return None
+
+
+def _continuous_conflict(setup: Setup, quantized: bool, compiled: bool) -> str | None:
+    if setup.cache_implementation not in (None, "dynamic"):
+        return "continuous batching brings its own paged cache"
+    if compiled:
+        return "continuous batching compiles by its own configuration"
+    if quantized:
+        return "continuous batching of quantized weights is not verified"
+    if setup.attn_implementation == "flex_attention":
+        return "continuous batching refuses flex_attention"
+    return None
+
+
+def _is_flash(setup: Setup) -> bool:
+    return bool(setup.attn_implementation and "flash" in setup.attn_implementation)
