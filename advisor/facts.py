@@ -272,7 +272,9 @@ def read_machine(path: Path, vocabulary: Vocabulary) -> Facts:
     except OSError as error:
         raise MachineError(Mistake(str(path), error.strerror or str(error))) from error
     except ValueError as error:
-        raise MachineError(Mistake(str(path), f"not JSON: {error}", "record one with: perf-advisor probe --json")) from None
+        raise MachineError(
+            Mistake(str(path), f"not JSON: {error}", "record one with: perf-advisor probe --json")
+        ) from None
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise MachineError(Mistake(f"{path}: schema", f"expected {SCHEMA}", "record it again with this version"))
     return from_json(data.get("facts"), vocabulary, f"{path}: facts")

@@ -109,9 +109,7 @@ class Setup:
 def knobs() -> dict[str, Declaration]:
     """Every knob's declaration by name."""
     return {
-        f.name: Declaration(
-            f"setup.{f.name}", *(f.metadata[part] for part in ("kind", "line", "values", "question"))
-        )
+        f.name: Declaration(f"setup.{f.name}", *(f.metadata[part] for part in ("kind", "line", "values", "question")))
         for f in fields(Setup)
     }
 
@@ -142,7 +140,9 @@ def unusable(name: str, value: object) -> str | None:
         return None
     close = nearest(wrong[0], knob.values)
     allowed = ", ".join(knob.values) or f"text like {_patterns()[name]}"
-    return f"{wrong[0]!r} is not a value of {name}" + (f", did you mean {close!r}?" if close else f"; one of: {allowed}")
+    return f"{wrong[0]!r} is not a value of {name}" + (
+        f", did you mean {close!r}?" if close else f"; one of: {allowed}"
+    )
 
 
 def _allowed(name: str, part: str) -> bool:
