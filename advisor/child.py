@@ -4,6 +4,7 @@ The programs that run there (`inside_*.py`, `run/worker.py`) use nothing of this
 environment need not have it installed. They answer with one JSON object in a file that they replace whole.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -109,10 +110,8 @@ def _message(line: bytes) -> dict[str, Any] | None:
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """End the child and its process group; only what was started here."""
     if os.name == "posix":
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
     elif process.poll() is None:
         process.kill()
     process.wait()

@@ -6,6 +6,7 @@ run can be replayed anywhere.
 
 import difflib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 from advisor.errors import MachineError, Mistake
 
 SCHEMA = 1
+RECORD = "record one with: perf-advisor probe --json"
 
 Value = bool | int | float | str | tuple[str, ...]
 
@@ -205,7 +207,7 @@ def fits(value: object, declaration: Declaration) -> bool:
         case Kind.COUNT:
             return isinstance(value, int) and not isinstance(value, bool)
         case Kind.NUMBER:
-            return isinstance(value, int | float) and not isinstance(value, bool)
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         case Kind.VERSION | Kind.NAME:
             return isinstance(value, str)
         case Kind.NAMES:
@@ -232,7 +234,7 @@ def from_json(data: object, vocabulary: Vocabulary, where: str) -> Facts:
         MachineError: every mistake in `data`, each with its place below `where`.
     """
     if not isinstance(data, dict):
-        raise MachineError(Mistake(where, "no object of facts", "record one with: perf-advisor probe --json"))
+        raise MachineError(Mistake(where, "no object of facts", RECORD))
     facts: dict[str, Fact] = {}
     mistakes: list[Mistake] = []
     for name, entry in data.items():

@@ -4,17 +4,13 @@ The shapes are those that scripts rely on (docs/json.md). A plan holds names, nu
 ever executed, and it names exactly one place on disk, the model.
 """
 
-import json
 import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from advisor.errors import Mistake, PlanError
-from advisor.facts import Facts, Value, Vocabulary, from_json, to_json
-from advisor.errors import MachineError
-from advisor.setup import Setup, conflict, read_change
-from advisor.workload import Workload, read_workload
+from advisor.facts import Facts, Value, to_json
+from advisor.setup import Setup
+from advisor.workload import Workload
 
 SCHEMA = 1
 LARGEST_PLAN_BYTES = 20_000_000

@@ -186,7 +186,7 @@ def read_assignment(text: str, where: str, mistakes: list[Mistake]) -> tuple[str
 
 
 def conflict(setup: Setup) -> str | None:
-    """Why these knobs do not go together, or None. Each reason was seen by running it or stands in the library's code."""
+    """Why these knobs do not go together, or None. Each reason was seen by running it or stands in the library."""
     quantized = setup.quantization not in (None, "none")
     compiled = setup.compile not in (None, "none")
     if quantized and compiled:
