@@ -10,6 +10,8 @@
 Anything else that escapes is a bug of this program and keeps its traceback.
 """
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -51,3 +53,9 @@ class RulebookError(AdvisorError):
 
 class PlanError(AdvisorError):
     """A plan file cannot be used."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that looks most like `word`, for "did you mean"; None when none is close."""
+    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return found[0] if found else None

@@ -4,7 +4,6 @@ Nothing here touches the machine. A `Facts` object is immutable and goes to JSON
 run can be replayed anywhere.
 """
 
-import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from advisor.errors import MachineError, Mistake
+from advisor.errors import MachineError, Mistake, nearest
 
 SCHEMA = 1
 RECORD = "record one with: perf-advisor probe --json"
@@ -97,12 +96,6 @@ class Vocabulary(Mapping[str, Declaration]):
 def plain_name(name: str) -> str:
     """`gpu.1.name` -> `gpu.name`: the device's index is not part of the declaration."""
     return ".".join(part for part in name.split(".") if not part.isdigit())
-
-
-def nearest(word: str, choices: Mapping[str, object] | tuple[str, ...]) -> str | None:
-    """The choice that looks most like `word`, or None when none is close."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return found[0] if found else None
 
 
 @dataclass(frozen=True)

@@ -2,51 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
+from advisor.clauses import Condition
 from advisor.facts import Fact, Facts, Known, Unknown, Value, fact_to_json
 
 RUNGS = ("1-placement", "2-precision", "3-attention", "4-compile", "5-quantize", "6-serve", "pitfalls")
 """The triage ladder in the order in which its rungs are tried; each is a folder of rules/."""
 
 EVIDENCE = ("measured", "documented", "reported")
-
-
-class Operator(Enum):
-    """What a clause may ask of a fact."""
-
-    IS = "is"
-    EQUAL = "=="
-    UNEQUAL = "!="
-    AT_LEAST = ">="
-    AT_MOST = "<="
-    ABOVE = ">"
-    BELOW = "<"
-    IN = "in"
-
-
-@dataclass(frozen=True)
-class Clause:
-    """One condition on one fact: `gpu.capability >= 8.0`, `model.supports_sdpa`, `not workload.repeats`."""
-
-    fact: str
-    operator: Operator
-    literal: Value
-    text: str
-    line: int
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """Holds when one of its clauses holds."""
-
-    clauses: tuple[Clause, ...]
-    text: str
-    line: int
-
-
-Condition = Clause | AnyOf
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
-from advisor.errors import Mistake
-from advisor.facts import Declaration, Fact, Facts, Kind, Known, Question, Unknown, Value, fits, nearest, typed
+from advisor.errors import Mistake, nearest
+from advisor.facts import Declaration, Fact, Facts, Kind, Known, Question, Unknown, Value, fits, typed
 
 # A kernel repository on the Hub, as transformers accepts it in attn_implementation: owner/name, optionally @revision.
 HUB_KERNEL = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?"

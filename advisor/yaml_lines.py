@@ -10,8 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from advisor.errors import Mistake, RulebookError
-from advisor.facts import nearest
+from advisor.errors import Mistake, RulebookError, nearest
 
 LARGEST_FILE_BYTES = 1_000_000
 DEEPEST = 12
@@ -105,7 +104,7 @@ class _Builder:
         return node
 
     def _node(self, event: yaml.Event, depth: int) -> Node:
-        line = event.start_mark.line + 1
+        line = _line(event)
         if depth > DEEPEST:
             raise self._refused(event, f"nested deeper than {DEEPEST} levels")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
@@ -138,7 +137,11 @@ class _Builder:
         return Table(entries, lines, line)
 
     def _refused(self, event: yaml.Event, why: str) -> RulebookError:
-        return RulebookError(Mistake(f"{self._shown}:{event.start_mark.line + 1}", why))
+        return RulebookError(Mistake(f"{self._shown}:{_line(event)}", why))
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 0
 
 
 class Reader:
