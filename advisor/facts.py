@@ -166,15 +166,21 @@ def typed(text: str, declaration: Declaration) -> Value:
         case Kind.NUMBER:
             return _number(text.replace("_", ""), float, "a number")
         case Kind.VERSION:
-            try:
-                Version(text)
-            except InvalidVersion:
-                raise ValueError(f"{text!r} is not a version") from None
+            if not _is_version(text):
+                raise ValueError(f"{text!r} is not a version")
             return text
         case Kind.NAME:
             return _named(text, declaration)
         case Kind.NAMES:
             return tuple(part.strip() for part in text.strip("[]").split(",") if part.strip())
+
+
+def _is_version(text: str) -> bool:
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
 
 
 def _number(text: str, kind: type[int] | type[float], what: str) -> int | float:
@@ -201,7 +207,9 @@ def fits(value: object, declaration: Declaration) -> bool:
             return isinstance(value, int) and not isinstance(value, bool)
         case Kind.NUMBER:
             return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        case Kind.VERSION | Kind.NAME:
+        case Kind.VERSION:
+            return isinstance(value, str) and _is_version(value)
+        case Kind.NAME:
             return isinstance(value, str)
         case Kind.NAMES:
             return isinstance(value, list | tuple) and all(isinstance(part, str) for part in value)

@@ -1,0 +1,36 @@
+"""Facts and rules -> one decision for every rule. Pure, and linear in the number of rules."""
+
+from collections.abc import Sequence
+
+from advisor.clauses import Condition, clauses_of, judge
+from advisor.facts import Facts
+from advisor.rule import Because, Blocked, Decision, Fires, Rule, Silent, Undecided, Verdict
+
+
+def decide(rules: Sequence[Rule], facts: Facts) -> tuple[Decision, ...]:
+    """What each rule says; nobody is left out."""
+    return tuple(Decision(rule, verdict(rule, facts)) for rule in rules)
+
+
+def verdict(rule: Rule, facts: Facts) -> Verdict:
+    """Silent when a condition of `when` fails; blocked when only a requirement fails; undecided when what could fail
+    is unknown; fires when all hold."""
+    wanted = [(condition, judge(condition, facts)) for condition in rule.when]
+    if failed := [condition for condition, holds in wanted if holds is False]:
+        return Silent(_because(failed, facts))
+    if unknown := [condition for condition, holds in wanted if holds is None]:
+        return Undecided(_because(unknown, facts))
+    needed = [(condition, judge(condition, facts)) for condition in rule.requires]
+    if failed := [condition for condition, holds in needed if holds is False]:
+        return Blocked(_because(failed, facts))
+    if unknown := [condition for condition, holds in needed if holds is None]:
+        return Undecided(_because(unknown, facts))
+    return Fires(_because([*rule.when, *rule.requires], facts))
+
+
+def _because(conditions: Sequence[Condition], facts: Facts) -> tuple[Because, ...]:
+    return tuple(
+        Because(condition.text, clause.fact, facts.get(clause.fact))
+        for condition in conditions
+        for clause in clauses_of(condition)
+    )
