@@ -1,0 +1,107 @@
+"""The user's present setup: what they stated, and for the rest what the installed library does by default.
+
+Also the facts that follow from a setup together with the machine (`device.*`). Pure.
+"""
+
+from collections.abc import Mapping
+
+from packaging.version import Version
+
+from advisor.facts import Fact, Facts, Known, Unknown, Value
+from advisor.setup import Setup, knobs
+
+BF16_CAPABILITY = 8.0
+"""First NVIDIA compute capability whose tensor cores multiply bf16 (Ampere)."""
+FP16_CAPABILITY = 7.0
+"""First NVIDIA compute capability with fp16 tensor cores (Volta); Pascal's 6.0 alone has a double fp16 rate."""
+
+
+def baseline(stated: Mapping[str, Value], machine: Facts, model: Facts) -> tuple[Setup, dict[str, str]]:
+    """The setup with every default filled in, and for each knob where its value comes from."""
+    defaults = _defaults(stated, machine, model)
+    values = {name: value for name, (value, _) in defaults.items() if value is not None}
+    sources = {name: source for name, (value, source) in defaults.items() if value is not None}
+    setup = Setup().changed({**values, **stated})
+    return setup, {**sources, **dict.fromkeys(stated, "you")}
+
+
+def _defaults(stated: Mapping[str, Value], machine: Facts, model: Facts) -> dict[str, tuple[Value | None, str]]:
+    library = "transformers' default"
+    return {
+        "device": (_device(machine), "assumed: where torch can run fastest"),
+        "device_map": ("none", library),
+        "dtype": _dtype(machine, model),
+        "attn_implementation": _attention(model),
+        "use_cache": (True, library),
+        "cache_implementation": (None if stated.get("use_cache") is False else "dynamic", library),
+        "compile": ("none", library),
+        "quantization": ("none", library),
+        "batching": ("padded", "assumed"),
+        "threads": (machine.count("torch.threads") or machine.count("host.cores_usable"), "torch's default"),
+    }
+
+
+def _device(machine: Facts) -> str:
+    """The accelerator that torch uses; where torch is absent, the one that the driver shows."""
+    build = machine.text("torch.build")
+    if machine.is_true("torch.sees_gpu"):
+        return {"mps": "mps", "xpu": "xpu"}.get(build or "", "cuda")
+    if machine.value("torch.sees_gpu") is None and (machine.count("gpu.count") or 0) > 0:
+        return "mps" if machine.text("gpu.vendor") == "apple" else "cuda"
+    return "cpu"
+
+
+def _dtype(machine: Facts, model: Facts) -> tuple[Value | None, str]:
+    """transformers 5 loads the checkpoint's own type; 4 loads float32 unless told otherwise."""
+    version = machine.text("transformers.version")
+    if version is not None and Version(version) < Version("5"):
+        return "float32", f"default of transformers {version}"
+    stored = model.text("model.checkpoint_dtype")
+    if stored in knobs()["dtype"].values:
+        return stored, "the checkpoint's type, default since transformers 5"
+    if model.text("model.checkpoint_quantization") not in (None, "none"):
+        return "bfloat16", "assumed for a quantized checkpoint"
+    return "float32", "assumed: the checkpoint's type is unknown"
+
+
+def _attention(model: Facts) -> tuple[Value | None, str]:
+    match model.value("model.supports_sdpa"):
+        case True:
+            return "sdpa", "transformers' default for this model"
+        case False:
+            return "eager", "this model class has no SDPA"
+        case _:
+            return None, "unknown"
+
+
+def device_facts(machine: Facts, setup: Setup) -> Facts:
+    """What the device that this setup runs on can do, as facts `device.*`."""
+    on_cpu = setup.device == "cpu"
+    free = machine.get("host.ram_available_bytes" if on_cpu else "gpu.memory_free_bytes")
+    idle = on_cpu and machine.is_true("torch.sees_gpu")
+    return Facts(
+        {
+            "device.memory_free_bytes": free,
+            "device.fast_bf16": _cpu_bf16(machine) if on_cpu else _gpu_half(machine, BF16_CAPABILITY),
+            "device.fast_fp16": machine.get("host.fp16_units") if on_cpu else _gpu_half(machine, FP16_CAPABILITY),
+            "device.accelerator_idle": Known(idle, "setup and torch"),
+        }
+    )
+
+
+def _cpu_bf16(machine: Facts) -> Fact:
+    """Either unit makes bf16 fast; unknown only where neither is known to be there."""
+    units = [machine.get("host.avx512_bf16"), machine.get("host.amx_bf16")]
+    for unit in units:
+        if isinstance(unit, Known) and unit.value is True:
+            return unit
+    return next((unit for unit in units if isinstance(unit, Unknown)), units[0])
+
+
+def _gpu_half(machine: Facts, needed: float) -> Fact:
+    """NVIDIA: by compute capability. Others: what torch says of bf16 stands for both 16-bit types."""
+    capability = machine.number("gpu.capability")
+    if capability is not None:
+        return Known(capability >= needed, f"compute capability {capability}")
+    told = machine.get("torch.bf16")
+    return told if isinstance(told, Known) else Unknown("no compute capability and no word from torch")

@@ -1,0 +1,268 @@
+"""Rules are moves, an estimate is the judge: compose the changes that pay into the best setup that can be reached.
+
+The search starts at the user's own setup. In each round every rule is asked about the setup reached so far, every
+change that fires is tried on the estimate, and the best is taken, until none pays. Correctness comes first, then that
+the model fits, then what the goal asks for. What was taken and no longer pays is dropped again. Pure: the estimate is
+handed in.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from advisor.engine import decide
+from advisor.facts import Facts, Value
+from advisor.plan import Effect, Estimate, Step
+from advisor.rule import Change, Decision, FactReference, Fires, Rule
+from advisor.setup import Setup, conflict, knobs
+
+WORTH = 1.03
+"""A change must gain this factor: below it a measurement could not tell it from noise on most machines."""
+WORTH_A_LOSS = 1.15
+"""What a change that alters the outputs must gain where the model fits without it."""
+LOSS_PRICE = 4.0
+"""Among ways to make a model fit, one that alters the outputs must be this much faster than one that does not."""
+SLOWEST_FOR_MEMORY = 0.5
+"""For the goal memory, a change may cost at most half of the speed."""
+UNREACHABLE = float("inf")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the planner judges with: the rules, the goal, the facts that hold in a setup, and its estimate."""
+
+    rules: Sequence[Rule]
+    goal: str
+    facts: Callable[[Setup], Facts]
+    estimate: Callable[[Setup], Estimate]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A rule that fired, with its change in plain values."""
+
+    decision: Decision
+    change: Mapping[str, Value]
+    fallbacks: tuple[dict[str, Value], ...]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The setup reached, the steps that lead to it, every rule's decision, and why rules that fired were passed over."""
+
+    baseline: Setup
+    setup: Setup
+    steps: tuple[Step, ...]
+    decisions: tuple[Decision, ...]
+    passed_over: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good an estimate is for a goal: bytes missing, then the cost that the goal asks to lower (seconds or bytes)."""
+
+    shortfall: float
+    cost: float | None
+    seconds: float | None
+
+
+@dataclass
+class _Search:
+    """The state of one search."""
+
+    situation: Situation
+    baseline: Setup
+    taken: list[Taken] = field(default_factory=list)
+    passed_over: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def setup(self) -> Setup:
+        return _after(self.baseline, self.taken)
+
+
+def compose(situation: Situation, baseline: Setup) -> Composition:
+    """The plan for `baseline`: steps in the order of the ladder, each with its predicted share."""
+    search = _Search(situation, baseline)
+    while (move := _best_move(search)) is not None:
+        search.taken.append(move)
+    _drop_what_no_longer_pays(search)
+    search.taken.sort(key=lambda move: move.decision.rule.step_on_ladder)
+    fired = {move.decision.rule.id: move.decision for move in search.taken}
+    decisions = decide(situation.rules, situation.facts(baseline))
+    return Composition(
+        baseline=baseline,
+        setup=search.setup,
+        steps=_steps(search),
+        decisions=tuple(fired.get(decision.rule.id, decision) for decision in decisions),
+        passed_over={name: why for name, why in search.passed_over.items() if name not in fired},
+    )
+
+
+def _after(setup: Setup, moves: Sequence[Taken]) -> Setup:
+    for move in moves:
+        setup = setup.changed(move.change)
+    return setup
+
+
+def _best_move(search: _Search) -> Taken | None:
+    """The change to take next, or None when none pays. Notes why the others were passed over."""
+    setup = search.setup
+    facts = search.situation.facts(setup)
+    here = score(search.situation.estimate(setup), search.situation.goal)
+    best: tuple[float, Taken] | None = None
+    for decision in decide(search.situation.rules, facts):
+        if not isinstance(decision.verdict, Fires):
+            continue
+        move = Taken(
+            decision,
+            _values(decision.rule.change, facts),
+            tuple(_values(fallback, facts) for fallback in decision.rule.fallbacks),
+        )
+        merit = _merit(search, setup, here, move)
+        if isinstance(merit, str):
+            search.passed_over.setdefault(decision.rule.id, merit)
+        elif best is None or merit > best[0]:
+            best = (merit, move)
+    return best[1] if best else None
+
+
+def _values(change: Change, facts: Facts) -> dict[str, Value]:
+    """A change in plain values; a knob that takes an unknown fact is left alone."""
+    found: dict[str, Value] = {}
+    for name, value in change.items():
+        plain = facts.value(value.fact) if isinstance(value, FactReference) else value
+        if plain is not None:
+            found[name] = plain
+    return found
+
+
+def _merit(search: _Search, setup: Setup, here: Score, move: Taken) -> float | str:
+    """How much better a move makes things (larger is better), or why it is passed over."""
+    rule = move.decision.rule
+    owners = {name: other.decision.rule.id for other in search.taken for name in other.change}
+    for name, value in move.change.items():
+        if name in owners and getattr(setup, name) != value:
+            return f"{owners[name]} sets {name} already"
+    after = setup.changed(move.change)
+    if after == setup:
+        return "the setup is like that already"
+    if problem := conflict(after):
+        return problem
+    if rule.always:
+        return UNREACHABLE
+    there = score(search.situation.estimate(after), search.situation.goal)
+    return _gain(here, there, rule, search.situation.goal)
+
+
+def score(estimate: Estimate, goal: str) -> Score:
+    """What counts for `goal`; None where the estimate does not know."""
+    memory, speed = estimate.memory, estimate.speed
+    missing = 0.0
+    if memory.fits is False and memory.total_bytes is not None and memory.available_bytes is not None:
+        missing = max(1.0, memory.total_bytes - memory.available_bytes)
+    rate = speed.total_tokens_per_second
+    seconds = 1 / rate if rate else None
+    cost = float(memory.total_bytes) if goal == "memory" and memory.total_bytes is not None else seconds
+    return Score(missing, cost, seconds)
+
+
+def _gain(here: Score, there: Score, rule: Rule, goal: str) -> float | str:
+    """The merit of going from one score to another.
+
+    Making it fit counts above everything, then coming closer to it, then the goal. Where no speed is known, a change
+    that keeps the outputs is taken on its rule's word, in the order of the ladder.
+    """
+    if there.shortfall > here.shortfall:
+        return "needs more memory than is free"
+    if here.shortfall > 0:
+        return _gain_of_room(here, there, rule)
+    if here.cost is None or there.cost is None:
+        if rule.quality is None:
+            return 1.0 + 1.0 / (2 + rule.step_on_ladder)
+        return "no speed is known for this device, and the outputs would change"
+    gain = here.cost / there.cost
+    if goal == "memory" and _slowdown(here, there) < SLOWEST_FOR_MEMORY:
+        return f"saves memory but runs at {_slowdown(here, there):.2f} of the speed"
+    needed = WORTH_A_LOSS if rule.quality is not None and goal != "memory" else WORTH
+    if gain < needed:
+        return f"predicted gain {gain - 1:+.1%}, worth it from {needed - 1:+.0%}"
+    return gain
+
+
+def _gain_of_room(here: Score, there: Score, rule: Rule) -> float | str:
+    if there.shortfall == here.shortfall:
+        return "does not help it to fit"
+    if there.shortfall > 0:
+        return 1e3 * (1 - there.shortfall / here.shortfall)
+    price = (there.seconds or 1.0) * (LOSS_PRICE if rule.quality is not None else 1.0)
+    return 1e6 / price + 1e6
+
+
+def _slowdown(here: Score, there: Score) -> float:
+    """Speed there as a share of speed here; 1 where unknown."""
+    return here.seconds / there.seconds if here.seconds and there.seconds else 1.0
+
+
+def _drop_what_no_longer_pays(search: _Search) -> None:
+    """Take out a step when the plan is as good without it: an early step can be overtaken by a later one."""
+    for move in list(search.taken):
+        if move.decision.rule.always:
+            continue
+        rest = [other for other in search.taken if other is not move]
+        without = _after(search.baseline, rest)
+        if conflict(without):
+            continue
+        here = score(search.situation.estimate(search.setup), search.situation.goal)
+        there = score(search.situation.estimate(without), search.situation.goal)
+        if there.shortfall <= here.shortfall and here.cost and there.cost and there.cost <= here.cost * 1.01:
+            search.taken.remove(move)
+            search.passed_over[move.decision.rule.id] = "the other steps together are as good without it"
+
+
+def _steps(search: _Search) -> tuple[Step, ...]:
+    """The steps with their predicted shares, each against the setup before it."""
+    setup = search.baseline
+    steps = []
+    for move in search.taken:
+        after = setup.changed(move.change)
+        effect = _effect(search.situation, setup, after, move.decision.rule)
+        rule = move.decision.rule
+        because = move.decision.verdict.because
+        steps.append(
+            Step(
+                rule=rule.id,
+                rung=rule.rung,
+                summary=rule.summary,
+                change={name: value for name, value in move.change.items() if getattr(setup, name) != value},
+                effect=effect,
+                evidence=rule.evidence,
+                because=tuple(reason.to_json() for reason in because),
+                fallbacks=move.fallbacks,
+                rank=0,
+            )
+        )
+        setup = after
+    return _ranked(steps)
+
+
+def _effect(situation: Situation, before: Setup, after: Setup, rule: Rule) -> Effect:
+    old, new = situation.estimate(before), situation.estimate(after)
+    a, b = old.speed.total_tokens_per_second, new.speed.total_tokens_per_second
+    c, d = old.memory.total_bytes, new.memory.total_bytes
+    return Effect(
+        speed=b / a if a and b else None,
+        memory_bytes=d - c if c is not None and d is not None else None,
+        quality=rule.quality,
+    )
+
+
+def _ranked(steps: list[Step]) -> tuple[Step, ...]:
+    """Number the steps by what each gains: speed first, then memory saved."""
+    order = sorted(steps, key=lambda step: (-(step.effect.speed or 1.0), step.effect.memory_bytes or 0))
+    rank = {step.rule: number for number, step in enumerate(order, start=1)}
+    return tuple(replace(step, rank=rank[step.rule]) for step in steps)
+
+
+def knobs_of(steps: Sequence[Step]) -> tuple[str, ...]:
+    """The knobs that the steps set, in the order of declaration."""
+    touched = {name for step in steps for name in step.change}
+    return tuple(name for name in knobs() if name in touched)
