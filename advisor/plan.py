@@ -1,10 +1,9 @@
-"""A plan and the figures in it: JSON out, and JSON in with every entry checked, because plan files travel.
+"""A plan, and the figures in it.
 
-The shapes are those that scripts rely on (docs/json.md). A plan holds names, numbers and texts; nothing in it is
-ever executed, and it names exactly one place on disk, the model.
+The JSON shapes are those that scripts rely on. A plan holds names, numbers and texts; nothing in it is ever executed,
+and it names exactly one place on disk, the model. planfile.py reads and writes it.
 """
 
-import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,8 +12,6 @@ from advisor.setup import Setup
 from advisor.workload import Workload
 
 SCHEMA = 1
-LARGEST_PLAN_BYTES = 20_000_000
-RULE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -107,9 +104,6 @@ class ModelReference:
 
 
 MODEL_KINDS = ("hub", "folder", "config", "shape")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
-SHAPE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
-REVISION = re.compile(r"[\w][\w./-]*", re.ASCII)
 
 
 @dataclass(frozen=True)

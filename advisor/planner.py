@@ -47,7 +47,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Composition:
-    """The setup reached, the steps that lead to it, every rule's decision, and why rules that fired were passed over."""
+    """The setup reached, its steps, every rule's decision, and why rules that fired were passed over."""
 
     baseline: Setup
     setup: Setup
@@ -58,7 +58,7 @@ class Composition:
 
 @dataclass(frozen=True)
 class Score:
-    """How good an estimate is for a goal: bytes missing, then the cost that the goal asks to lower (seconds or bytes)."""
+    """How good an estimate is for a goal: bytes missing, then the cost to lower (seconds, or bytes for memory)."""
 
     shortfall: float
     cost: float | None
@@ -119,7 +119,7 @@ def _best_move(search: _Search) -> Taken | None:
         )
         merit = _merit(search, setup, here, move)
         if isinstance(merit, str):
-            search.passed_over.setdefault(decision.rule.id, merit)
+            search.passed_over[decision.rule.id] = merit
         elif best is None or merit > best[0]:
             best = (merit, move)
     return best[1] if best else None

@@ -1,0 +1,215 @@
+"""The first story: machine, model and workload meet the rules and the estimate, and give a plan.
+
+Questions are asked only where the answers lead to different plans: the planner is run for each possible answer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from advisor import baseline, planner, workload
+from advisor.facts import Declaration, Fact, Facts, Known, Question, Unknown, Value
+from advisor.plan import Estimate, ModelReference, Plan
+from advisor.rule import Decision, Rule
+from advisor.setup import Setup, knobs
+from advisor.workload import Workload
+
+MOST_QUESTIONS = 5
+
+Estimator = Callable[[Facts, Facts, Workload, Setup], Estimate]
+"""(model, machine, workload, setup) -> Estimate."""
+Largest = Callable[[Facts, Facts, Workload, Setup], int | None]
+"""(model, machine, workload, setup) -> the largest batch or context that fits."""
+Ask = Callable[[Declaration, Question], Value | None]
+"""Puts a question to a person; None when they do not answer."""
+
+
+@dataclass(frozen=True)
+class Estimators:
+    """Where predictions come from. Handed in, so that every diagnosis can be replayed without a machine."""
+
+    estimate: Estimator
+    largest_batch: Largest
+    largest_context: Largest
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is diagnosed: the model, the machine, the workload, and the knobs that the user stated."""
+
+    reference: ModelReference
+    model: Facts
+    machine: Facts
+    workload: Workload
+    stated: Mapping[str, Value]
+
+    def told(self, declaration: Declaration, value: Value) -> "Subject":
+        """This subject with one fact stated by the user."""
+        kind, name = declaration.name.split(".", 1)
+        if kind == "setup":
+            return replace(self, stated={**self.stated, name: value})
+        return replace(self, workload=self.workload.told(name, value))
+
+
+@dataclass
+class Diagnosis:
+    """Runs the planner for subjects, remembering estimates: most answers leave most setups' figures as they are."""
+
+    rules: Sequence[Rule]
+    estimators: Estimators
+    _estimates: dict[tuple[object, ...], Any] = field(default_factory=dict)
+
+    def plan(self, subject: Subject, ask: Ask | None) -> Plan:
+        """The plan for `subject`; open questions are put to `ask`, or assumed where it is None."""
+        answers: list[dict[str, Any]] = []
+        skipped: set[str] = set()
+        while ask is not None and len(answers) < MOST_QUESTIONS:
+            open_questions = [d for d in self.open_questions(subject) if d.name not in skipped]
+            if not open_questions:
+                break
+            declaration = open_questions[0]
+            answer = ask(declaration, _question(declaration))
+            if answer is None:
+                skipped.add(declaration.name)
+                continue
+            subject = subject.told(declaration, answer)
+            answers.append({"fact": declaration.name, "answer": answer, "source": "you"})
+        assumed = self.open_questions(subject)[: MOST_QUESTIONS - len(answers)]
+        for declaration in assumed:
+            answers.append({"fact": declaration.name, "answer": _assumed(declaration, subject), "source": "assumed"})
+        return self._finished(subject, answers)
+
+    def open_questions(self, subject: Subject) -> list[Declaration]:
+        """The unanswered questions whose answers lead to different plans, the one that moves the plan most first."""
+        weights = [(self._weight(declaration, subject), declaration) for declaration in _askable(subject)]
+        return [d for weight, d in sorted(weights, key=lambda pair: -pair[0]) if weight > 0]
+
+    def _weight(self, declaration: Declaration, subject: Subject) -> float:
+        """0 where all answers give one plan; else how many knobs differ, and by how much the speeds do."""
+        results = [self.compose(subject.told(declaration, value)) for value, _ in _question(declaration).answers]
+        first = results[0]
+        differing = max(_distance(first, other) for other in results[1:])
+        return float(differing)
+
+    def compose(self, subject: Subject) -> planner.Composition:
+        """The planner's answer for one subject."""
+        setup, sources = baseline.baseline(subject.stated, subject.machine, subject.model)
+        situation = planner.Situation(
+            self.rules,
+            subject.workload.goal,
+            lambda reached: self._facts(subject, reached, sources),
+            lambda reached: self.estimate(subject, reached),
+        )
+        return planner.compose(situation, setup)
+
+    def estimate(self, subject: Subject, setup: Setup) -> Estimate:
+        return self._remembered("estimate", self.estimators.estimate, subject, setup)  # type: ignore[no-any-return]
+
+    def _remembered(self, what: str, ask: Callable[..., Any], subject: Subject, setup: Setup) -> Any:
+        sizes = replace(subject.workload, goal="fit", stated=())
+        key = (what, sizes, setup)
+        if key not in self._estimates:
+            self._estimates[key] = ask(subject.model, subject.machine, subject.workload, setup)
+        return self._estimates[key]
+
+    def _facts(self, subject: Subject, setup: Setup, sources: Mapping[str, str]) -> Facts:
+        """All facts that hold in `setup`."""
+        device = baseline.device_facts(subject.machine, setup)
+        return (
+            subject.machine
+            | subject.model
+            | subject.workload.facts()
+            | setup.facts(sources)
+            | device
+            | self._estimate_facts(subject, setup, device)
+        )
+
+    def _estimate_facts(self, subject: Subject, setup: Setup, device: Facts) -> Facts:
+        estimate = self.estimate(subject, setup)
+        memory, free = estimate.memory, device.count("device.memory_free_bytes")
+        weights, total = memory.weights_bytes, memory.total_bytes
+        cache = memory.kv_cache_peak_bytes
+        largest = self._remembered("batch", self.estimators.largest_batch, subject, setup)
+        return Facts(
+            {
+                "estimate.fits": _known(memory.fits, "the memory estimate is incomplete"),
+                "estimate.weights_fit": _known(
+                    weights <= free if weights is not None and free is not None else None, "no size or no free memory"
+                ),
+                "estimate.bound": _known(estimate.speed.bound, "no speed is known for this device"),
+                "estimate.weights_share": _known(weights / free if weights and free else None, "no size"),
+                "estimate.cache_share": _known(cache / total if cache is not None and total else None, "no size"),
+                "estimate.largest_batch": _known(
+                    min(largest, subject.workload.batch) if largest else None, "not even one prompt fits, or no size"
+                ),
+            }
+        )
+
+    def _finished(self, subject: Subject, answers: list[dict[str, Any]]) -> Plan:
+        composed = self.compose(subject)
+        _, sources = baseline.baseline(subject.stated, subject.machine, subject.model)
+        return Plan(
+            model=subject.reference,
+            model_facts=subject.model,
+            workload=subject.workload,
+            machine=subject.machine,
+            baseline=composed.baseline,
+            baseline_sources=sources,
+            baseline_estimate=self.estimate(subject, composed.baseline),
+            setup=composed.setup,
+            estimate=self.estimate(subject, composed.setup),
+            steps=composed.steps,
+            decisions=tuple(_decision(decision) for decision in composed.decisions),
+            questions=tuple(answers),
+            limits={
+                "baseline": self._limits(subject, composed.baseline),
+                "plan": self._limits(subject, composed.setup),
+            },
+            passed_over=tuple({"rule": rule, "reason": why} for rule, why in composed.passed_over.items()),
+        )
+
+    def _limits(self, subject: Subject, setup: Setup) -> dict[str, int | None]:
+        """By how much a setup misses, and the largest batch and context that do fit."""
+        memory = self.estimate(subject, setup).memory
+        missing = None
+        if memory.total_bytes is not None and memory.available_bytes is not None:
+            missing = max(0, memory.total_bytes - memory.available_bytes)
+        return {
+            "shortfall_bytes": missing,
+            "largest_batch": self._remembered("batch", self.estimators.largest_batch, subject, setup),
+            "largest_context_tokens": self._remembered("context", self.estimators.largest_context, subject, setup),
+        }
+
+
+def _known(value: Value | None, reason: str) -> Fact:
+    return Unknown(reason) if value is None else Known(value, "estimate")
+
+
+def _askable(subject: Subject) -> list[Declaration]:
+    """Facts that carry a question and that the user has not stated."""
+    asked = [d for d in workload.DECLARATIONS if d.name.split(".")[1] not in subject.workload.stated]
+    asked += [d for name, d in knobs().items() if name not in subject.stated]
+    return [declaration for declaration in asked if declaration.question is not None]
+
+
+def _question(declaration: Declaration) -> Question:
+    assert declaration.question is not None
+    return declaration.question
+
+
+def _assumed(declaration: Declaration, subject: Subject) -> Value:
+    """What the plan goes by where nobody answered."""
+    kind, name = declaration.name.split(".", 1)
+    return getattr(subject.workload, name) if kind == "workload" else _question(declaration).assumed
+
+
+def _distance(one: planner.Composition, other: planner.Composition) -> int:
+    """How many knobs two plans set differently, in what they change and where they end."""
+    names = [step.rule for step in one.steps], [step.rule for step in other.steps]
+    ends = sum(getattr(one.setup, name) != getattr(other.setup, name) for name in knobs())
+    return ends + len(set(names[0]) ^ set(names[1]))
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    because = [reason.to_json() for reason in decision.verdict.because]
+    return {"rule": decision.rule.id, "verdict": decision.verdict.name, "because": because}

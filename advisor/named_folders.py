@@ -1,0 +1,43 @@
+"""Local folders that this user named in a diagnosis, so that a plan may be applied without naming them again.
+
+A plan file travels: someone may edit the place of the model in it. `apply` therefore follows a path only if it lies
+below the plan's own folder, if the user names it again, or if it stands in this list, which only `diagnose` writes.
+The list is a plain text file in the user's data folder, one path a line, and may be deleted at any time.
+"""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+MOST = 500
+
+
+def _list() -> Path:
+    return Path(platformdirs.user_data_dir("perf-advisor", appauthor=False)) / "named-folders.txt"
+
+
+def remember(path: Path) -> None:
+    """Note that the user named `path`. A data folder that cannot be written to is no reason to fail."""
+    place = str(path.resolve())
+    known = [line for line in _lines() if line != place][-MOST:]
+    target = _list()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_suffix(f".{os.getpid()}")
+        fresh.write_text("\n".join([*known, place]) + "\n", encoding="utf-8")
+        fresh.replace(target)
+    except OSError:
+        return
+
+
+def was_named(path: Path) -> bool:
+    """Whether the user named `path` in a diagnosis on this machine."""
+    return str(path.resolve()) in _lines()
+
+
+def _lines() -> list[str]:
+    try:
+        return _list().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
