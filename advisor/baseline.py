@@ -78,6 +78,8 @@ def device_facts(machine: Facts, setup: Setup) -> Facts:
     """What the device that this setup runs on can do, as facts `device.*`."""
     on_cpu = setup.device == "cpu"
     free = machine.get("host.ram_available_bytes" if on_cpu else "gpu.memory_free_bytes")
+    cores = machine.count("host.cores_usable")
+    crowded = setup.threads > cores if setup.threads is not None and cores is not None else None
     idle = on_cpu and machine.is_true("torch.sees_gpu")
     return Facts(
         {
@@ -85,6 +87,7 @@ def device_facts(machine: Facts, setup: Setup) -> Facts:
             "device.fast_bf16": _cpu_bf16(machine) if on_cpu else _gpu_half(machine, BF16_CAPABILITY),
             "device.fast_fp16": machine.get("host.fp16_units") if on_cpu else _gpu_half(machine, FP16_CAPABILITY),
             "device.accelerator_idle": Known(idle, "setup and torch"),
+            "device.threads_exceed_cores": Unknown("no thread count") if crowded is None else Known(crowded, "setup"),
         }
     )
 

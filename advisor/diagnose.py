@@ -74,9 +74,10 @@ class Diagnosis:
                 continue
             subject = subject.told(declaration, answer)
             answers.append({"fact": declaration.name, "answer": answer, "source": "you"})
-        assumed = self.open_questions(subject)[: MOST_QUESTIONS - len(answers)]
-        for declaration in assumed:
-            answers.append({"fact": declaration.name, "answer": _assumed(declaration, subject), "source": "assumed"})
+        answers += [
+            {"fact": declaration.name, "answer": _assumed(declaration, subject), "source": "assumed"}
+            for declaration in self.open_questions(subject)[: MOST_QUESTIONS - len(answers)]
+        ]
         return self._finished(subject, answers)
 
     def open_questions(self, subject: Subject) -> list[Declaration]:
@@ -84,12 +85,10 @@ class Diagnosis:
         weights = [(self._weight(declaration, subject), declaration) for declaration in _askable(subject)]
         return [d for weight, d in sorted(weights, key=lambda pair: -pair[0]) if weight > 0]
 
-    def _weight(self, declaration: Declaration, subject: Subject) -> float:
-        """0 where all answers give one plan; else how many knobs differ, and by how much the speeds do."""
+    def _weight(self, declaration: Declaration, subject: Subject) -> int:
+        """0 where all answers give one plan; else the most by which two of the plans differ."""
         results = [self.compose(subject.told(declaration, value)) for value, _ in _question(declaration).answers]
-        first = results[0]
-        differing = max(_distance(first, other) for other in results[1:])
-        return float(differing)
+        return max(_distance(results[0], other) for other in results[1:])
 
     def compose(self, subject: Subject) -> planner.Composition:
         """The planner's answer for one subject."""
@@ -129,7 +128,8 @@ class Diagnosis:
         memory, free = estimate.memory, device.count("device.memory_free_bytes")
         weights, total = memory.weights_bytes, memory.total_bytes
         cache = memory.kv_cache_peak_bytes
-        largest = self._remembered("batch", self.estimators.largest_batch, subject, setup)
+        in_one_call = setup.changed({"batching": "padded"}) if setup.batching == "loop" else setup
+        largest = self._remembered("batch", self.estimators.largest_batch, subject, in_one_call)
         return Facts(
             {
                 "estimate.fits": _known(memory.fits, "the memory estimate is incomplete"),
@@ -206,8 +206,8 @@ def _assumed(declaration: Declaration, subject: Subject) -> Value:
 def _distance(one: planner.Composition, other: planner.Composition) -> int:
     """How many knobs two plans set differently, in what they change and where they end."""
     names = [step.rule for step in one.steps], [step.rule for step in other.steps]
-    ends = sum(getattr(one.setup, name) != getattr(other.setup, name) for name in knobs())
-    return ends + len(set(names[0]) ^ set(names[1]))
+    ends = [name for name in knobs() if getattr(one.setup, name) != getattr(other.setup, name)]
+    return len(ends) + len(set(names[0]) ^ set(names[1]))
 
 
 def _decision(decision: Decision) -> dict[str, Any]:

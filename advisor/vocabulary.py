@@ -146,6 +146,7 @@ DEVICE = _declare(
     ("device.memory_free_bytes", C, "free memory of the device that the setup uses"),
     ("device.fast_bf16", F, "the device of the setup multiplies bf16 faster than fp32"),
     ("device.fast_fp16", F, "the device of the setup multiplies fp16 faster than fp32"),
+    ("device.threads_exceed_cores", F, "more threads are set than cores can be used"),
     ("device.accelerator_idle", F, "the setup runs on the CPU although torch can use an accelerator"),
 )
 
