@@ -1,0 +1,47 @@
+"""What several commands do with their common options."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from advisor import rulebook
+from advisor.errors import Mistake, RequestError
+from advisor.facts import Facts, Value, read_machine
+from advisor.rule import Rule
+from advisor.setup import read_assignment
+
+
+def rules(options: argparse.Namespace) -> tuple[Rule, ...]:
+    """The shipped rules and those of each --rules folder."""
+    return rulebook.load(rulebook.shipped(), *(Path(folder) for folder in options.rules or ()))
+
+
+def recorded_machine(options: argparse.Namespace) -> Facts | None:
+    """The machine of --machine, or None where it is to be probed."""
+    return read_machine(Path(options.machine), rulebook.full_vocabulary()) if options.machine else None
+
+
+def stated_knobs(options: argparse.Namespace) -> dict[str, Value]:
+    """The knobs of all --set options.
+
+    Raises:
+        RequestError: each one that is no KNOB=VALUE.
+    """
+    mistakes: list[Mistake] = []
+    found = [read_assignment(text, "--set", mistakes) for text in options.set or ()]
+    if mistakes:
+        raise RequestError(*mistakes)
+    return dict(pair for pair in found if pair is not None)
+
+
+def may_ask(options: argparse.Namespace) -> bool:
+    """Whether a person sits at the terminal and wants to be asked."""
+    return not options.no_input and not options.json and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def print_json(data: Mapping[str, Any] | Sequence[Any], compact: bool = False) -> None:
+    """One JSON value to stdout, and nothing else."""
+    print(json.dumps(data, indent=None if compact else 2, ensure_ascii=True))

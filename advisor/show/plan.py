@@ -1,0 +1,166 @@
+"""A plan on the screen: what was found, what it costs on this machine, what to type."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from advisor.facts import Facts
+from advisor.plan import Estimate, Plan, Step
+from advisor.rule import show
+from advisor.show.terminal import factor, rate, seconds, settings, size
+
+
+def screen(plan: Plan, details: bool = False) -> RenderableType:
+    """The whole plan. `details` adds the rules that were silent, for those who ask why not."""
+    parts: list[RenderableType] = [_headline(plan), ""]
+    parts += [_figures(plan), *_fit(plan), ""]
+    parts += list(_steps(plan)) or ["Nothing to change: no rule found anything that would pay here.", ""]
+    parts += list(_others(plan, details))
+    parts += list(_assumed(plan))
+    return Group(*parts)
+
+
+def device_name(machine: Facts, device: str | None) -> str:
+    """The product name of the device that a setup runs on."""
+    name = machine.text("host.cpu" if device == "cpu" else "gpu.name")
+    return name or (device or "an unknown device")
+
+
+def _headline(plan: Plan) -> Text:
+    load = plan.workload
+    text = Text()
+    text.append(plan.model.name.rstrip("/").split("/")[-1], style="bold")
+    text.append(f" on {device_name(plan.machine, plan.setup.device)}")
+    prompts = "1 prompt" if load.batch == 1 else f"{load.batch} prompts"
+    text.append(f"\n{prompts} of {load.prompt_tokens} tokens, {load.new_tokens} new each")
+    if load.concurrency > 1:
+        text.append(f", {load.concurrency} requests at a time")
+    text.append(f"; goal: {load.goal}")
+    return text
+
+
+def _figures(plan: Plan) -> Table:
+    now, then = plan.baseline_estimate, plan.estimate
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for title in ("predicted", "now", "with the plan", ""):
+        table.add_column(title, justify="left" if title == "predicted" else "right")
+    memory = [size(estimate.memory.total_bytes) for estimate in (now, then)]
+    table.add_row(f"memory (free: {size(then.memory.available_bytes)})", *memory, _verdict_of_fit(then))
+    table.add_row("time to first token", seconds(now.speed.ttft_seconds), seconds(then.speed.ttft_seconds), "")
+    for title, name in (("decode", "decode_tokens_per_second"), ("all requests", "total_tokens_per_second")):
+        before, after = getattr(now.speed, name), getattr(then.speed, name)
+        gained = factor(after / before) if before and after else ""
+        table.add_row(title, rate(before), rate(after), gained)
+    table.add_row(Text(_basis(then), style="dim"), "", "", "")
+    return table
+
+
+def _verdict_of_fit(estimate: Estimate) -> str:
+    return {True: "fits", False: "[bold red]does not fit[/]", None: "unknown"}[estimate.memory.fits]
+
+
+def _basis(estimate: Estimate) -> str:
+    bands = []
+    for name, band in (("memory", estimate.memory_band), ("speed", estimate.speed_band)):
+        if band:
+            bands.append(f"{name} {band[0] - 1:+.0%}..{band[1] - 1:+.0%}")
+    return f"by {estimate.basis}; " + ", ".join(bands)
+
+
+def _fit(plan: Plan) -> Iterator[RenderableType]:
+    """By how much it misses and what would fit, where it does not fit."""
+    for title, estimate, limits in (
+        ("As it is now", plan.baseline_estimate, plan.limits.get("baseline", {})),
+        ("With the plan", plan.estimate, plan.limits.get("plan", {})),
+    ):
+        if estimate.memory.fits is False:
+            batch, context = limits.get("largest_batch"), limits.get("largest_context_tokens")
+            what = f"{title} it misses {size(limits.get('shortfall_bytes'))}."
+            if batch and context:
+                what += f" Largest batch that fits: {batch}; longest prompt + answer: {context:,} tokens."
+            else:
+                what += " Not even one prompt of this length fits."
+            yield Text(what, style="red")
+
+
+def _steps(plan: Plan) -> Iterator[RenderableType]:
+    for number, step in enumerate(plan.steps, start=1):
+        yield Text.assemble((f"{number}  {step.rule}", "bold"), f"  {_share(step)}")
+        yield Padding(_step_body(step), (0, 0, 1, 3))
+
+
+def _share(step: Step) -> str:
+    parts = [factor(step.effect.speed)] if step.effect.speed else []
+    if step.effect.memory_bytes:
+        sign = "+" if step.effect.memory_bytes > 0 else ""
+        parts.append(f"{sign}{size(step.effect.memory_bytes)}")
+    return ", ".join(parts)
+
+
+def _step_body(step: Step) -> Group:
+    lines: list[RenderableType] = [
+        Text(f"Found: {step.summary}"),
+        f"Change: [green]{settings(step.change)}[/]",
+        Text(f"Because {'; '.join(_reason(because) for because in step.because)}", style="dim"),
+    ]
+    if step.effect.quality:
+        lines.append(Text(f"Outputs: {step.effect.quality}"))
+    if step.fallbacks:
+        ways = "; else ".join(settings(change) for change in step.fallbacks)
+        lines.append(f"[dim]If it does not hold: {ways}[/]")
+    return Group(*lines)
+
+
+def _reason(because: dict[str, object]) -> str:
+    value = because.get("value")
+    clause = str(because["clause"])
+    if value is None or isinstance(value, bool) or str(value) in clause:
+        return clause
+    return f"{clause} ({show(value)})" if isinstance(value, int | float | str) else clause
+
+
+def _others(plan: Plan, details: bool) -> Iterator[RenderableType]:
+    """Rules that matter here although they are no step: blocked, undecided, passed over."""
+    rows: list[tuple[str, str, str]] = []
+    shown = {"blocked": "needs", "undecided": "depends on"} | ({"silent": "not here:"} if details else {})
+    for decision in plan.decisions:
+        if word := shown.get(decision["verdict"]):
+            rows.append((decision["verdict"], decision["rule"], f"{word} {_settled(decision)}"))
+    rows += [("passed over", entry["rule"], entry["reason"]) for entry in plan.passed_over]
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(Text(cell, style="dim") for cell in row))
+    yield from (table, "")
+
+
+def _settled(decision: dict[str, object]) -> str:
+    because = decision["because"]
+    assert isinstance(because, list)
+    parts = []
+    for reason in because:
+        value = reason.get("value")
+        found = "unknown" if value is None else show(value) if not isinstance(value, list) else ", ".join(value)
+        parts.append(f"{reason['clause']}, found {found}")
+    return "; ".join(parts)
+
+
+def _assumed(plan: Plan) -> Iterator[RenderableType]:
+    assumed = [question for question in plan.questions if question["source"] == "assumed"]
+    if not assumed:
+        return
+    yield Text("Assumed; the plan would differ otherwise:")
+    for question in assumed:
+        yield Text(f"  {question['fact']} = {show(question['answer'])}   ({option(question['fact'])})", style="dim")
+    yield ""
+
+
+def option(fact: str) -> str:
+    """The command line option that states a fact."""
+    kind, name = fact.split(".", 1)
+    return escape(f"--set {name}=VALUE") if kind == "setup" else f"--{name.replace('_', '-')}"
