@@ -21,7 +21,7 @@ FIELDS = (
     *("num_experts", "num_local_experts", "n_routed_experts", "num_experts_per_tok", "n_shared_experts"),
     *("moe_intermediate_size", "shared_expert_intermediate_size"),
     *("linear_num_value_heads", "linear_num_key_heads", "linear_key_head_dim", "linear_value_head_dim"),
-    *("linear_conv_kernel_dim", "is_encoder_decoder"),
+    *("linear_conv_kernel_dim", "is_encoder_decoder", "ffn_dim", "n_inner", "ffn_hidden_size"),
 )
 
 
