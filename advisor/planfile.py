@@ -243,3 +243,12 @@ def _count(value: object) -> int | None:
 def _band(value: object) -> tuple[float, float] | None:
     numbers = [_number(part) for part in value] if isinstance(value, list) else []
     return (numbers[0], numbers[1]) if len(numbers) == 2 and numbers[0] and numbers[1] else None
+
+
+def looks_like_a_plan(path: Path) -> bool:
+    """Whether the file may be replaced by a new plan: it is one itself."""
+    try:
+        data = _load(path)
+    except PlanError:
+        return False
+    return "baseline" in data and "steps" in data

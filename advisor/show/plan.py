@@ -125,11 +125,12 @@ def _reason(because: dict[str, object]) -> str:
 
 def _others(plan: Plan, details: bool) -> Iterator[RenderableType]:
     """Rules that matter here although they are no step: blocked, undecided, passed over."""
-    rows: list[tuple[str, str, str]] = []
     shown = {"blocked": "needs", "undecided": "depends on"} | ({"silent": "not here:"} if details else {})
-    for decision in plan.decisions:
-        if word := shown.get(decision["verdict"]):
-            rows.append((decision["verdict"], decision["rule"], f"{word} {_settled(decision)}"))
+    rows = [
+        (decision["verdict"], decision["rule"], f"{shown[decision['verdict']]} {_settled(decision)}")
+        for decision in plan.decisions
+        if decision["verdict"] in shown
+    ]
     rows += [("passed over", entry["rule"], entry["reason"]) for entry in plan.passed_over]
     if not rows:
         return

@@ -1,0 +1,153 @@
+"""The command line: parse, call, print, exit code.
+
+Exit codes: 0 done; 1 the plan did not hold, a rule's case failed, or the text was not recognized; 2 the request cannot
+be carried out as it stands; 70 a bug of this program; 130 interrupted.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from advisor.errors import AdvisorError
+
+DONE, NOT_SO, WRONG_REQUEST, BUG, INTERRUPTED = 0, 1, 2, 70, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        command = importlib.import_module(f"advisor.commands.{options.command}")
+        code: int = command.run(options)
+        sys.stdout.flush()
+        return code
+    except AdvisorError as error:
+        for mistake in error.mistakes:
+            print(f"perf-advisor: {mistake}", file=sys.stderr)
+        return WRONG_REQUEST
+    except KeyboardInterrupt:
+        print("perf-advisor: interrupted; what was started has been ended", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): no error of the user's, and nothing left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except Exception:
+        traceback.print_exc()
+        print(_OUR_BUG, file=sys.stderr)
+        return BUG
+
+
+_OUR_BUG = (
+    "perf-advisor: this is a bug of perf-advisor, not of your request. Please report it with the lines above and with\n"
+    "the output of: perf-advisor probe --json   (it holds no name, host or path)"
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="perf-advisor",
+        description="Makes Hugging Face Transformers models fit and run fast on this machine, and proves it.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for add in (_diagnose, _apply, _explain, _probe, _rule, _demo):
+        add(commands)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"perf-advisor {version('perf-advisor')}")
+        parser.exit()
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _command(commands: _Commands, name: str, line: str) -> argparse.ArgumentParser:
+    """A command with the options that all share."""
+    parser = commands.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".")
+    common = parser.add_argument_group("common options")
+    common.add_argument("--json", action="store_true", help="print the result as JSON to stdout")
+    common.add_argument("--no-input", action="store_true", help="ask nothing; list what was assumed")
+    common.add_argument("--machine", metavar="FILE", help="a machine recorded with probe --json instead of this one")
+    common.add_argument("--rules", metavar="DIR", action="append", help="add a folder of rules (repeatable)")
+    common.add_argument("--python", metavar="PATH", help="the interpreter whose environment runs the model")
+    return parser
+
+
+def _count(text: str) -> int:
+    """A positive whole number."""
+    value = int(text)
+    if not 1 <= value <= 10_000_000:
+        raise ValueError(text)
+    return value
+
+
+def _diagnose(commands: _Commands) -> None:
+    parser = _command(commands, "diagnose", "find what to change so that a model fits and runs fast here")
+    parser.add_argument("model", nargs="?", help="Hub id, local folder, config.json, or a shipped shape")
+    parser.add_argument("--list-shapes", action="store_true", help="list the shipped model shapes")
+    parser.add_argument("--task", choices=("generate",), help="what the model is used for (default: generate)")
+    parser.add_argument("--goal", choices=("latency", "throughput", "memory", "fit"), help="what should get better")
+    parser.add_argument("--batch", type=_count, metavar="N", help="prompts at hand at one time (default: 1)")
+    parser.add_argument("--prompt-tokens", type=_count, metavar="N", help="length of a prompt (default: 512)")
+    parser.add_argument("--new-tokens", type=_count, metavar="N", help="tokens to generate (default: 128)")
+    parser.add_argument("--concurrency", type=_count, metavar="N", help="requests in flight at a time (default: 1)")
+    for name, line in (
+        ("repeats", "whether one process serves many requests of about one shape"),
+        ("mixed-lengths", "whether the prompts of a batch differ much in length"),
+        ("reads-attention-weights", "whether your code reads attention weights"),
+        ("accepts-quantization", "whether weights may be quantized for speed"),
+    ):
+        parser.add_argument(f"--{name}", choices=("yes", "no"), help=line)
+    parser.add_argument("--set", metavar="KNOB=VALUE", action="append", help="your present setup (repeatable)")
+    parser.add_argument("--revision", help="revision of a Hub model")
+    parser.add_argument("--trust-remote-code", action="store_true", help="run code from the model's repository")
+    parser.add_argument("--details", action="store_true", help="show the silent rules too, and why")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write the plan (default: plan.json)")
+
+
+def _apply(commands: _Commands) -> None:
+    parser = _command(commands, "apply", "run baseline and plan side by side and keep what holds")
+    parser.add_argument("--plan", required=True, metavar="FILE", help="the plan that diagnose wrote")
+    parser.add_argument("--model", metavar="FOLDER", help="confirm a model folder that lies outside the plan's folder")
+    parser.add_argument("--weights", choices=("real", "random"), help="random: only a config is at hand")
+    parser.add_argument("--dry-run", action="store_true", help="show what would run, run nothing")
+    parser.add_argument("--export", metavar="FILE.py", help="write the final setup as a program of its own")
+    parser.add_argument("--report", metavar="FILE.html", help="write the result as a page")
+    parser.add_argument("--limit-seconds", type=_count, metavar="N", help="longest time for one run of the model")
+
+
+def _explain(commands: _Commands) -> None:
+    parser = _command(commands, "explain", "explain a pasted out-of-memory traceback or another error")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="texts to explain; - or none: standard input")
+
+
+def _probe(commands: _Commands) -> None:
+    parser = _command(commands, "probe", "show the machine as the other commands see it")
+    parser.add_argument("--no-speed", action="store_true", help="leave out the speed constants (about three seconds)")
+
+
+def _rule(commands: _Commands) -> None:
+    parser = _command(commands, "rule", "the ladder of rules, one rule's page, or a folder's cases")
+    parser.add_argument("id", nargs="?", metavar="ID", help="show this rule's page")
+    parser.add_argument("--test", metavar="DIR", help="run the cases of a folder of rules")
+
+
+def _demo(commands: _Commands) -> None:
+    parser = _command(commands, "demo", "diagnose and apply on a small model that is made here in seconds")
+    parser.add_argument("--folder", default=".demo", metavar="DIR", help="where the model is made (default: .demo)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""`perf-advisor diagnose MODEL`: probe, ask at most five questions, rank, write the plan."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from advisor import child, named_folders, planfile
+from advisor.commands import options as common
+from advisor.commands.probe import look
+from advisor.diagnose import Ask, Diagnosis, Estimators, Subject
+from advisor.errors import Mistake, PlanError, RequestError
+from advisor.estimate import devices, formula, memory
+from advisor.facts import Value
+from advisor.plan import ModelReference, Plan
+from advisor.probe import model as models
+from advisor.probe import shapes
+from advisor.show import plan as screen
+from advisor.show import terminal
+from advisor.workload import Workload
+
+SIZES = ("task", "goal", "batch", "prompt_tokens", "new_tokens", "concurrency")
+FLAGS = ("repeats", "mixed_lengths", "reads_attention_weights", "accepts_quantization")
+DEFAULT_OUTPUT = Path("plan.json")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plan and write it; 0."""
+    if options.list_shapes:
+        print("\n".join(shapes.names()))
+        return 0
+    if options.model is None:
+        hint = "perf-advisor diagnose --list-shapes lists models that need no download"
+        raise RequestError(Mistake("MODEL", "which model? a Hub id, a folder, a config.json or a shape", hint))
+    output = _output(options)
+    plan = make(options, common_ask(options))
+    if output:
+        planfile.write(plan, output)
+    if options.json:
+        common.print_json(plan.to_json())
+        return 0
+    console = terminal.out()
+    console.print(screen.screen(plan, options.details))
+    if output:
+        _say_next(plan, options, output)
+    return 0
+
+
+def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
+    """The plan for what the options say; open questions go to `ask`."""
+    rules = common.rules(options)
+    stated = common.stated_knobs(options)
+    workload = stated_workload(options)
+    python = child.target_python(options.python)
+    reference, model = models.find(options.model, python, options.revision, options.trust_remote_code)
+    recorded = common.recorded_machine(options)
+    machine = recorded if recorded is not None else look(options, with_speed=True)
+    if reference.kind in ("folder", "config"):
+        named_folders.remember(Path(reference.name))
+    machine = machine | devices.rates(machine)
+    subject = Subject(reference, model, machine, workload, stated)
+    return Diagnosis(rules, ESTIMATORS).plan(subject, ask)
+
+
+ESTIMATORS = Estimators(formula.estimate, memory.largest_batch, memory.largest_context)
+
+
+def stated_workload(options: argparse.Namespace) -> Workload:
+    """The workload with what the options state; the rest stays assumed."""
+    workload = Workload()
+    for name in SIZES:
+        if (value := getattr(options, name)) is not None:
+            workload = workload.told(name, value)
+    for name in FLAGS:
+        if (answer := getattr(options, name)) is not None:
+            workload = workload.told(name, answer == "yes")
+    return workload
+
+
+def common_ask(options: argparse.Namespace) -> Ask | None:
+    """How questions are put to a person; None where nobody can or wants to answer."""
+    if not common.may_ask(options):
+        return None
+    from advisor.show.questions import ask
+
+    return ask
+
+
+def _output(options: argparse.Namespace) -> Path | None:
+    """Where the plan goes: -o, else plan.json unless that is somebody else's file; nowhere for --json without -o."""
+    if options.output:
+        path = Path(options.output)
+        if not path.parent.is_dir():
+            raise PlanError(Mistake(str(path), "the folder does not exist", "make it first, or name another with -o"))
+        return path
+    if options.json:
+        return None
+    if DEFAULT_OUTPUT.exists() and not planfile.looks_like_a_plan(DEFAULT_OUTPUT):
+        what = "exists and is no plan of this program, so it is left alone"
+        raise PlanError(Mistake(str(DEFAULT_OUTPUT), what, "name another file with -o"))
+    return DEFAULT_OUTPUT
+
+
+def _say_next(plan: Plan, options: argparse.Namespace, output: Path) -> None:
+    talk = terminal.talk()
+    if plan.steps:
+        talk.print(f"Plan written to {output}. Prove it: [bold]perf-advisor apply --plan {shlex.quote(str(output))}[/]")
+    else:
+        talk.print(f"Written to {output}.")
+    talk.print(f"[dim]The same without questions: {command_line(plan, options)}[/]", soft_wrap=True)
+
+
+def command_line(plan: Plan, options: argparse.Namespace) -> str:
+    """The command that gives this plan again without a question."""
+    words = ["perf-advisor", "diagnose", _model_word(plan.model, options.model), "--no-input"]
+    load = plan.workload
+    answered = {question["fact"] for question in plan.questions}
+    for name in (*SIZES, *FLAGS):
+        if name in load.stated or f"workload.{name}" in answered:
+            words += [f"--{name.replace('_', '-')}", _word(getattr(load, name))]
+    knobs = {name: getattr(plan.baseline, name) for name, source in plan.baseline_sources.items() if source == "you"}
+    for name, value in knobs.items():
+        words += ["--set", f"{name}={_word(value)}"]
+    for option in ("machine", "python", "revision"):
+        if value := getattr(options, option):
+            words += [f"--{option}", value]
+    return shlex.join(words)
+
+
+def _model_word(reference: ModelReference, typed: str) -> str:
+    return typed if reference.kind in ("folder", "config") else reference.name
+
+
+def _word(value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,29 @@
+"""`perf-advisor probe`: the machine, as a card or as JSON."""
+
+import argparse
+
+from advisor import child, probe
+from advisor.commands.options import print_json, recorded_machine
+from advisor.facts import Facts
+from advisor.probe import speed
+from advisor.show import machine as screen
+from advisor.show import terminal
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the machine; 0."""
+    facts = recorded_machine(options) or look(options, with_speed=not options.no_speed)
+    if options.json:
+        print_json(screen.machine_json(facts))
+    else:
+        terminal.out().print(screen.card(facts))
+    return 0
+
+
+def look(options: argparse.Namespace, with_speed: bool) -> Facts:
+    """Probe this machine, with progress on stderr."""
+    talk = terminal.talk()
+    python = child.target_python(options.python)
+    with talk.status("Looking at this machine ...") if talk.is_terminal else terminal.quiet():
+        facts = probe.machine(python)
+        return facts | speed.constants(python, facts) if with_speed else facts

@@ -1,0 +1,48 @@
+"""`perf-advisor rule`: the ladder, one rule's page, or the cases of a folder."""
+
+import argparse
+from pathlib import Path
+
+from advisor import casebook, rulebook
+from advisor.commands import options as common
+from advisor.errors import Mistake, RequestError, nearest
+from advisor.show import ladder, terminal
+
+
+def run(options: argparse.Namespace) -> int:
+    """0; 1 when cases of a tested folder fail."""
+    if options.test:
+        return _test(Path(options.test), options.json)
+    rules = common.rules(options)
+    if options.id is None:
+        if options.json:
+            common.print_json([ladder.rule_json(rule) for rule in rules])
+        else:
+            terminal.out().print(ladder.ladder(rules))
+        return 0
+    found = next((rule for rule in rules if rule.id == options.id), None)
+    if found is None:
+        close = nearest(options.id, [rule.id for rule in rules])
+        hint = f"did you mean {close}?" if close else "perf-advisor rule lists them"
+        raise RequestError(Mistake("ID", f"no rule is called {options.id}", hint))
+    if options.json:
+        common.print_json(ladder.rule_json(found))
+    else:
+        terminal.out().print(ladder.page(found))
+    return 0
+
+
+def _test(folder: Path, as_json: bool) -> int:
+    """Run a folder's own cases, with the check that every condition is isolated by one."""
+    rules = rulebook.load(folder)
+    mistakes = casebook.check(rules, rulebook.full_vocabulary())
+    cases = sum(len(rule.cases) for rule in rules)
+    if as_json:
+        failures = [{"where": m.where, "what": m.what, "hint": m.hint} for m in mistakes]
+        common.print_json({"rules": len(rules), "cases": cases, "failures": failures})
+    else:
+        for mistake in mistakes:
+            print(mistake)
+        outcome = f"{len(mistakes)} failures" if mistakes else "all as they should be"
+        print(f"{len(rules)} rules, {cases} cases: {outcome}")
+    return 1 if mistakes else 0

@@ -1,0 +1,89 @@
+"""The ladder of rules, and one rule's page."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from advisor.clauses import Condition
+from advisor.rule import Change, FactReference, Rule, show
+
+
+def rule_json(rule: Rule) -> dict[str, Any]:
+    """A rule as scripts see it."""
+    return {
+        "id": rule.id,
+        "rung": rule.rung,
+        "summary": rule.summary,
+        "evidence": rule.evidence,
+        "sources": list(rule.sources),
+        "knobs": list(rule.change),
+        "when": [condition.text for condition in rule.when],
+        "requires": [condition.text for condition in rule.requires],
+        "change": _change_json(rule.change),
+        "fallbacks": [_change_json(change) for change in rule.fallbacks],
+        "quality": rule.quality,
+        "file": rule.path,
+    }
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in change.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, FactReference):
+        return f"={value.fact}"
+    return list(value) if isinstance(value, tuple) else value
+
+
+def ladder(rules: Sequence[Rule]) -> RenderableType:
+    """Every rung with its rules, bottom rung first: the order in which to try them."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for rung, members in groupby(rules, key=lambda rule: rule.rung):
+        table.add_row(Text(rung, style="bold"), "")
+        for rule in members:
+            table.add_row(f"  {rule.id}", Text(rule.summary))
+    return Group(table, "", Text("perf-advisor rule ID shows the page of one.", style="dim"))
+
+
+def page(rule: Rule) -> RenderableType:
+    """Everything that a rule's file says, for reading."""
+    parts: list[RenderableType] = [
+        Text.assemble((rule.id, "bold"), f"   {rule.rung}, {rule.evidence}"),
+        Text(f"Found: {rule.summary}"),
+        "",
+        *_conditions("When", rule.when),
+        *_conditions("Needs", rule.requires),
+        Text("Change"),
+        *(Text(f"  {line}") for line in _change_lines(rule.change)),
+    ]
+    for number, fallback in enumerate(rule.fallbacks, start=1):
+        parts.append(Text(f"  if that does not hold ({number}): {', '.join(_change_lines(fallback))}", style="dim"))
+    for title, text in (("Why", rule.why), ("When not", rule.not_when), ("Outputs", rule.quality)):
+        if text:
+            parts += ["", Text(title), Padding(Text(" ".join(text.split())), (0, 0, 0, 2))]
+    for title, items in (("Pitfalls", rule.pitfalls), ("Sources", rule.sources), ("In the library", rule.locate)):
+        if items:
+            parts += ["", Text(title), *(Padding(Text(f"- {item}"), (0, 0, 0, 2)) for item in items)]
+    return Group(*parts)
+
+
+def _conditions(title: str, conditions: Sequence[Condition]) -> Iterator[RenderableType]:
+    if conditions:
+        yield Text(title)
+        for condition in conditions:
+            yield Text(f"  {condition.text}")
+        yield ""
+
+
+def _change_lines(change: Change) -> list[str]:
+    lines = []
+    for name, value in change.items():
+        text = f"as {value.fact} says" if isinstance(value, FactReference) else show(value)
+        lines.append(f"{name}: {text}")
+    return lines
