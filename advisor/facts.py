@@ -185,9 +185,12 @@ def _is_version(text: str) -> bool:
 
 def _number(text: str, kind: type[int] | type[float], what: str) -> int | float:
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not {what}") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not {what}")
+    return value
 
 
 def _named(text: str, declaration: Declaration) -> str:

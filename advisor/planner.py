@@ -88,12 +88,14 @@ def compose(situation: Situation, baseline: Setup) -> Composition:
     search.taken.sort(key=lambda move: move.decision.rule.step_on_ladder)
     fired = {move.decision.rule.id: move.decision for move in search.taken}
     decisions = decide(situation.rules, situation.facts(baseline))
+    overtaken = {d.rule.id: "the other steps settle it" for d in decisions if isinstance(d.verdict, Fires)}
+    passed_over = overtaken | search.passed_over
     return Composition(
         baseline=baseline,
         setup=search.setup,
         steps=_steps(search),
         decisions=tuple(fired.get(decision.rule.id, decision) for decision in decisions),
-        passed_over={name: why for name, why in search.passed_over.items() if name not in fired},
+        passed_over={name: why for name, why in passed_over.items() if name not in fired},
     )
 
 

@@ -1,0 +1,175 @@
+"""The planner against estimates that are written down here, so that each decision has one possible reason."""
+
+from collections.abc import Callable, Sequence
+
+from advisor import planner, rulebook
+from advisor.facts import Facts, Known
+from advisor.plan import Estimate, Memory, Speed
+from advisor.rule import Rule
+from advisor.setup import Setup
+
+RULES = {rule.id: rule for rule in rulebook.load(rulebook.shipped())}
+CPU = Setup(
+    device="cpu", dtype="float32", attn_implementation="sdpa", use_cache=True, cache_implementation="dynamic",
+    compile="none", quantization="none", batching="loop", device_map="none",
+)  # fmt: skip
+WORLD = {
+    "workload.batch": 8, "workload.repeats": True, "workload.reads_attention_weights": False,
+    "workload.accepts_quantization": False, "workload.concurrency": 1, "workload.prompt_tokens": 128,
+    "device.fast_bf16": True, "device.fast_fp16": False, "device.accelerator_idle": False,
+    "device.threads_exceed_cores": False, "model.supports_sdpa": True, "model.supports_static_cache": True,
+    "model.checkpoint_quantization": "none", "compiler.found": True, "triton.installed": True,
+    "bitsandbytes.installed": True, "accelerate.installed": True, "estimate.largest_batch": 8, "estimate.fits": True,
+    "estimate.bound": "bandwidth", "model.decoder_only": True, "torch.build": "cpu",
+}  # fmt: skip
+
+
+def rules(*names: str) -> list[Rule]:
+    return [RULES[name] for name in names]
+
+
+def estimate(total: int, rate: float | None, free: int = 100) -> Estimate:
+    memory = Memory(total, 0, 0, 0, 0, total, free, total <= free)
+    return Estimate(memory, Speed(None, None, rate, "bandwidth"), "formula", None, None)
+
+
+def compose(
+    chosen: Sequence[Rule],
+    judge: Callable[[Setup], Estimate],
+    goal: str = "throughput",
+    baseline: Setup = CPU,
+    **world: bool,
+) -> planner.Composition:
+    values = WORLD | {name.replace("__", "."): value for name, value in world.items()}
+    facts = Facts({name: Known(value, "test") for name, value in values.items()})
+
+    def known(setup: Setup) -> Facts:
+        fits = judge(setup).memory.fits is True
+        return facts | setup.facts({}) | Facts({"estimate.fits": Known(fits, "test")})
+
+    return planner.compose(planner.Situation(chosen, goal, known, judge), baseline)
+
+
+def names(composed: planner.Composition) -> list[str]:
+    return [step.rule for step in composed.steps]
+
+
+def test_compatible_changes_are_composed_in_the_order_of_the_ladder() -> None:
+    def judge(setup: Setup) -> Estimate:
+        rate = 30.0 * (3 if setup.batching == "padded" else 1) * (2 if setup.dtype == "bfloat16" else 1)
+        return estimate(50, rate)
+
+    composed = compose(rules("fp32-weights-on-bf16-device", "one-prompt-at-a-time"), judge)
+    assert names(composed) == ["one-prompt-at-a-time", "fp32-weights-on-bf16-device"]
+    assert [step.effect.speed for step in composed.steps] == [3.0, 2.0]
+    assert [step.rank for step in composed.steps] == [1, 2]
+    assert composed.setup.batch_size == 8
+
+
+def test_what_does_not_pay_is_dropped_with_its_reason() -> None:
+    composed = compose(rules("fp32-weights-on-bf16-device"), lambda _: estimate(50, 30.0))
+    assert composed.steps == ()
+    assert "predicted gain +0.0%" in composed.passed_over["fp32-weights-on-bf16-device"]
+
+
+def test_correctness_is_not_a_matter_of_speed() -> None:
+    baseline = CPU.changed({"batching": "padded", "padding_side": "right"})
+    slower = lambda setup: estimate(50, 10.0 if setup.padding_side == "left" else 30.0)  # noqa: E731
+    assert names(compose(rules("right-padding-before-generation"), slower, baseline=baseline)) == [
+        "right-padding-before-generation"
+    ]
+
+
+def test_outputs_change_only_for_a_large_gain_or_to_fit() -> None:
+    quantize = rules("bandwidth-bound-decoding")
+
+    def judge(gain: float) -> Callable[[Setup], Estimate]:
+        return lambda setup: estimate(50, 30.0 * (gain if setup.quantization == "bnb_nf4" else 1))
+
+    yes = {"workload__accepts_quantization": True}
+    assert names(compose(quantize, judge(1.10), **yes)) == []
+    assert names(compose(quantize, judge(1.20), **yes)) == ["bandwidth-bound-decoding"]
+    assert names(compose(quantize, judge(1.20))) == [], "not asked for, and it fits"
+
+
+def test_to_fit_keeping_the_outputs_is_worth_some_speed() -> None:
+    baseline = CPU.changed({"batching": "padded"})
+
+    def judge(setup: Setup) -> Estimate:
+        if setup.quantization == "bnb_nf4":
+            return estimate(40, 60.0)
+        return estimate(80, 30.0) if setup.dtype == "bfloat16" else estimate(160, 20.0)
+
+    composed = compose(rules("weights-far-too-large", "fp32-weights-on-bf16-device"), judge, baseline=baseline)
+    assert names(composed) == ["fp32-weights-on-bf16-device"]
+
+
+def test_to_fit_a_way_that_crawls_loses_to_one_that_changes_the_outputs() -> None:
+    baseline = CPU.changed({"batching": "padded", "device": "cuda", "dtype": "float16"})
+
+    def judge(setup: Setup) -> Estimate:
+        if setup.quantization == "bnb_nf4":
+            return estimate(40, 30.0)
+        return estimate(90, 1.0) if setup.device_map == "auto" else estimate(160, 40.0)
+
+    composed = compose(rules("weights-far-too-large", "weights-larger-than-the-gpu"), judge, baseline=baseline)
+    assert names(composed) == ["weights-far-too-large"]
+    assert composed.passed_over["weights-larger-than-the-gpu"] == "the other steps settle it"
+
+
+def test_two_rules_do_not_fight_over_one_knob() -> None:
+    baseline = CPU.changed({"batching": "padded", "device": "cuda"})
+
+    def judge(setup: Setup) -> Estimate:
+        return estimate({"bnb_int8": 90, "bnb_nf4": 50}.get(str(setup.quantization), 160), 30.0)
+
+    composed = compose(rules("weights-far-too-large", "weights-just-too-large"), judge, baseline=baseline)
+    assert len(composed.steps) == 1
+
+
+def test_knobs_that_do_not_go_together_are_not_composed() -> None:
+    baseline = CPU.changed({"batching": "padded", "quantization": "bnb_nf4"})
+    composed = compose(rules("uncompiled-decoding-of-repeated-shapes"), lambda _: estimate(50, 30.0), baseline=baseline)
+    assert composed.setup == baseline
+
+
+def test_without_known_speed_only_changes_that_keep_the_outputs_are_taken() -> None:
+    chosen = rules("one-prompt-at-a-time", "fp32-weights-on-bf16-device", "bandwidth-bound-decoding")
+    composed = compose(chosen, lambda _: estimate(50, None), workload__accepts_quantization=True)
+    assert names(composed) == ["one-prompt-at-a-time", "fp32-weights-on-bf16-device"]
+    assert all(step.effect.speed is None for step in composed.steps)
+
+
+def test_a_change_that_no_longer_fits_is_not_made() -> None:
+    def judge(setup: Setup) -> Estimate:
+        return estimate(200, 90.0) if setup.batching == "padded" else estimate(50, 30.0)
+
+    composed = compose(rules("one-prompt-at-a-time"), judge)
+    assert composed.steps == ()
+    assert composed.passed_over == {"one-prompt-at-a-time": "needs more memory than is free"}
+
+
+def test_for_memory_a_change_may_not_cost_more_than_half_of_the_speed() -> None:
+    def judge(rate: float) -> Callable[[Setup], Estimate]:
+        return lambda setup: estimate(25, rate) if setup.dtype == "bfloat16" else estimate(50, 30.0)
+
+    chosen = rules("fp32-weights-on-bf16-device")
+    assert names(compose(chosen, judge(16.0), goal="memory")) == ["fp32-weights-on-bf16-device"]
+    assert names(compose(chosen, judge(14.0), goal="memory")) == []
+
+
+def test_every_rule_has_a_decision() -> None:
+    composed = compose(list(RULES.values()), lambda _: estimate(50, 30.0))
+    assert {decision.rule.id for decision in composed.decisions} == set(RULES)
+
+
+def test_a_step_that_a_later_one_makes_needless_is_taken_out() -> None:
+    """Four-bit weights made it fit first; in bf16 and a smaller batch it fits as fast without them."""
+    baseline = CPU.changed({"batching": "padded", "device": "cuda", "dtype": "float32"})
+
+    def judge(setup: Setup) -> Estimate:
+        total = 160 - 70 * (setup.quantization == "bnb_nf4") - 70 * (setup.dtype == "bfloat16")
+        return estimate(total, 20.0 + 100 * (setup.dtype == "bfloat16"))
+
+    composed = compose(rules("weights-far-too-large", "fp32-weights-on-bf16-device"), judge, baseline=baseline)
+    assert names(composed) == ["fp32-weights-on-bf16-device"]
