@@ -127,9 +127,15 @@ def _outcome(
     if not in_time:
         return Died(f"no answer within {limit_seconds:.0f} s", log, seconds)
     answer = place / "answer.json"
-    if process.returncode == 0 and answer.exists():
-        return Answered(json.loads(answer.read_text(encoding="utf-8")), log, seconds)
-    return Died(_ending(process.returncode, log), log, seconds)
+    if process.returncode != 0 or not answer.exists():
+        return Died(_ending(process.returncode, log), log, seconds)
+    try:
+        found = json.loads(answer.read_text(encoding="utf-8"))
+    except ValueError:
+        return Died("the answer is no JSON", log, seconds)
+    if not isinstance(found, dict):
+        return Died("the answer is no JSON object", log, seconds)
+    return Answered(found, log, seconds)
 
 
 def _ending(code: int, log: str) -> str:
