@@ -204,10 +204,12 @@ def _assumed(declaration: Declaration, subject: Subject) -> Value:
 
 
 def _distance(one: planner.Composition, other: planner.Composition) -> int:
-    """How many knobs two plans set differently, in what they change and where they end."""
-    names = [step.rule for step in one.steps], [step.rule for step in other.steps]
-    ends = [name for name in knobs() if getattr(one.setup, name) != getattr(other.setup, name)]
-    return len(ends) + len(set(names[0]) ^ set(names[1]))
+    """How many changes of knobs two plans do not share."""
+    changes = [
+        {(step.rule, name, value) for step in composed.steps for name, value in step.change.items()}
+        for composed in (one, other)
+    ]
+    return len(changes[0] ^ changes[1])
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
