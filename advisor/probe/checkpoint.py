@@ -17,10 +17,14 @@ from advisor.errors import Mistake, ModelError
 LARGEST_HEADER_BYTES = 100_000_000
 """The safetensors library itself refuses longer headers."""
 LARGEST_JSON_BYTES = 100_000_000
-BYTES = {
-    **{"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2},
-    **{"U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8},
+LARGEST_CONFIG_BYTES = 10_000_000
+_TYPES_BY_BYTES = {
+    1: ("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"),
+    2: ("U16", "I16", "F16", "BF16"),
+    4: ("U32", "I32", "F32"),
+    8: ("U64", "I64", "F64", "C64"),
 }
+BYTES = {name: size for size, names in _TYPES_BY_BYTES.items() for name in names}
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 EIGHT_BIT_FLOATS = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 DAMAGED = "download the file again"

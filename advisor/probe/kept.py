@@ -1,0 +1,48 @@
+"""What was found out once and is kept between runs: one JSON file for each question, named by the question's hash.
+
+The folder is the user's cache folder. A file that is damaged or cannot be read counts as absent, and a folder that
+cannot be written to costs time, never an answer.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+LARGEST_BYTES = 50_000_000
+
+
+def question(*parts: Any) -> str:
+    """The name under which an answer is kept: a hash of everything that the answer depends on."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", errors="replace")).hexdigest()[:40]
+
+
+def read(kind: str, name: str) -> dict[str, Any] | None:
+    """The kept answer, or None."""
+    path = _path(kind, name)
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def write(kind: str, name: str, answer: dict[str, Any]) -> None:
+    """Keep `answer`, replacing the file whole, so that a reader never sees half of it."""
+    path = _path(kind, name)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(answer), encoding="utf-8")
+        part.replace(path)
+
+
+def _path(kind: str, name: str) -> Path:
+    return Path(platformdirs.user_cache_dir("perf-advisor")) / f"{kind}-{name}.json"
