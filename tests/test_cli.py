@@ -1,0 +1,133 @@
+"""The command line from outside: exit code, stdout and stderr together."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from advisor import cli
+
+PYTHON = sys.executable
+RULES = Path(__file__).parents[1] / "rules"
+
+
+def run(*words: str, stdin: str = "", cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`perf-advisor WORDS` in a process of its own."""
+    return subprocess.run(
+        [PYTHON, "-m", "advisor.cli", *words],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(RULES.parent), **environment},
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["diagnose", "apply", "explain", "probe", "rule", "demo"])
+def test_every_command_has_help_and_the_common_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    for option in ("--json", "--no-input", "--machine", "--rules", "--python"):
+        assert option in told
+
+
+def test_help_and_explain_import_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom advisor import cli\n"
+        "try: cli.main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print(sorted(m for m in ('torch', 'transformers', 'rich', 'questionary', 'huggingface_hub', 'psutil')"
+        " if m in sys.modules), file=sys.stderr)"
+    )
+    for words in (["--help"], ["explain", "--json", "-"]):
+        done = subprocess.run(
+            [PYTHON, "-c", code, *words], input="hello", capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.stderr.strip().splitlines()[-1] == "[]", words
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["diagnose"], "MODEL: which model?"),
+        (["rule", "fp32-weights-on-bf16-devise"], "did you mean fp32-weights-on-bf16-device?"),
+        (["diagnose", "llama-3.1-8b", "--set", "dtpe=float32", "--set", "threads=0"], "did you mean dtype?"),
+        (["diagnose", "llama-3.1-8b", "--machine", "/none.json"], "/none.json: No such file"),
+        (["rule", "--rules", "/none"], "/none: no such folder of rules"),
+        (["apply", "--plan", "/none.json"], "/none.json: No such file"),
+        (["diagnose", "llama-3.1-8b", "-o", "/none/plan.json"], "the folder does not exist"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_exit_2(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == 2
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_wrong_knobs_are_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["diagnose", "llama-3.1-8b", "--set", "dtpe=float32", "--set", "threads=0"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_bug_keeps_its_traceback_and_says_what_to_send(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from advisor.commands import rule
+
+    def broken(*_: object) -> int:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(rule, "run", broken)
+    assert cli.main(["rule"]) == cli.BUG
+    told = capsys.readouterr().err
+    assert "ZeroDivisionError: a bug" in told
+    assert "perf-advisor probe --json" in told
+
+
+def test_an_interrupt_is_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from advisor.commands import rule
+
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rule, "run", interrupted)
+    assert cli.main(["rule"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    done = subprocess.run(
+        f"{PYTHON} -m advisor.cli rule --json | head -1", shell=True, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+
+
+def test_the_ladder_as_json_names_what_scripts_need(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rule", "--json"]) == 0
+    rules = json.loads(capsys.readouterr().out)
+    assert len(rules) >= 14
+    assert all({"id", "rung", "summary", "evidence", "sources", "knobs"} <= set(rule) for rule in rules)
+
+
+def test_a_folder_is_tested_with_exit_1_when_a_case_fails(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.main(["rule", "--test", str(RULES)]) == 0
+    capsys.readouterr()
+    source = (RULES / "pitfalls" / "cache-off-while-generating.yaml").read_text()
+    (tmp_path / "mine" / "pitfalls").mkdir(parents=True)
+    (tmp_path / "mine" / "pitfalls" / "broken.yaml").write_text(
+        source.replace("use_cache: true}\n", "use_cache: false}\n")
+    )
+    assert cli.main(["rule", "--test", str(tmp_path / "mine")]) == 1
+    assert "should be silent and is fires" in capsys.readouterr().out
