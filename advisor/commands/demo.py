@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from advisor import child
+from advisor import run as running
 from advisor.errors import Mistake, RequestError
-from advisor.run import inside_demo_model
 from advisor.show import terminal
 
 WORKLOAD = ["--batch", "8", "--prompt-tokens", "128", "--new-tokens", "64", "--goal", "throughput", "--repeats", "yes"]
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _make(python: str, model: Path) -> None:
     model.parent.mkdir(parents=True, exist_ok=True)
-    program = Path(inside_demo_model.__file__)
+    program = Path(running.__path__[0]) / "inside_demo_model.py"
     match child.run(python, program, {"folder": str(model.resolve()), "size": "20m"}, MAKING_LIMIT_SECONDS):
         case child.Died(reason):
             hint = "the demo needs torch and transformers: pip install 'perf-advisor[run]'"

@@ -35,7 +35,7 @@ class Device:
 
 
 def rates(machine: Facts) -> Facts:
-    """Bandwidth and dense rates of the GPU that torch uses first, each known with its source or unknown with a reason."""
+    """Bandwidth and dense rates of the GPU that torch uses first: known with a source, or unknown with a reason."""
     found = _found(machine)
     if isinstance(found, Unknown):
         return Facts({BANDWIDTH: _bandwidth(machine, found), **dict.fromkeys(FLOPS.values(), found)})
