@@ -1,0 +1,25 @@
+"""How far measured speeds stray from predicted ones, as factors (low, high) on a predicted rate."""
+
+from advisor.estimate.constants import constants
+from advisor.estimate.quantized import scheme_of
+from advisor.facts import Facts
+from advisor.setup import Setup
+
+ON_CPU = (0.75, 1.35)
+"""Constants measured on the same CPU: residuals on 20M, 150M and 600M models."""
+ON_CPU_QUANTIZED = (0.6, 1.7)
+"""Factors for bitsandbytes on a CPU come from two machines that differ this much."""
+MEASURED_HOST = (0.8, 1.25)
+"""An accelerator whose host was measured: 90 % of 73 published runs lie within 21 %."""
+CATALOG = (0.65, 1.55)
+"""An accelerator known by name alone: the host's share is a class figure, median error 36 % over 78 published runs."""
+
+
+def speed_band(model: Facts, machine: Facts, setup: Setup) -> tuple[float, float] | None:
+    """The band of a predicted rate; None where no rate is predicted."""
+    found = constants(machine, setup)
+    if found is None:
+        return None
+    if setup.device == "cpu":
+        return ON_CPU if scheme_of(model, setup) == "none" else ON_CPU_QUANTIZED
+    return MEASURED_HOST if found.measured else CATALOG

@@ -1,0 +1,188 @@
+"""What one decode step costs on a device: constants measured there, else figures of a device that is known by name.
+
+`constants` gives None where neither is at hand; another device's figures are never used.
+"""
+
+from dataclasses import dataclass, replace
+
+from packaging.version import Version
+
+from advisor.estimate import devices
+from advisor.facts import Facts
+from advisor.setup import Setup
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+ACCELERATOR_POWER = 4.0
+"""On an accelerator the host runs ahead of the device, and the longer of the two counts: (host^4 + device^4)^(1/4).
+Chosen on published runs, see bench/published.py."""
+CPU_POWER = 1.0
+"""On a CPU each operator is waited for, so host and device times add up (seen on random-weight Llama models)."""
+
+# Share of the peak that whole models reach in published runs: bandwidth of large matrices (A100 .78, A6000 .76-.80,
+# RTX 4090 .81-.87), arithmetic in prefill (A100 .42-.50 from 1000 tokens; GeForce cards, whose peak with fp32
+# accumulation is halved, .63-.70).
+BANDWIDTH_SHARE = 0.78
+ARITHMETIC_SHARE = 0.45
+GEFORCE_ARITHMETIC_SHARE = 0.65
+# Times that keys and values are read or written in one step: the growing cache is copied, and up to 4.53 each key head
+# was repeated for its query heads (published A100 runs: 8 passes with transformers 4.34, 5 with 4.46). Since 4.54
+# nothing is repeated: two for the copy and one for reading. The last figure is reasoned, not measured.
+PASSES = ((Version("4.54"), 3.0, False), (Version("4.46"), 5.0, True), (Version("0"), 8.0, True))
+# Host seconds of one layer where nobody measured, by kind of machine: published runs give 1.24-1.7 ms (T4 in hosted
+# notebooks), 0.34-0.76 (GeForce), 0.60-0.96 (data centres). It is the host's property, hence the wide band.
+T4_HOST_SECONDS = 1.4e-3
+GEFORCE_HOST_SECONDS = 0.5e-3
+OTHER_HOST_SECONDS = 0.77e-3
+
+# More threads quicken arithmetic almost in proportion and memory traffic less: 1 against 2 threads on an EPYC 9004.
+THREAD_POWERS = {"one_row": 0.5, "eight_rows": 0.6, "many_rows": 0.9}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds per parameter of a matrix product with 1, 8 and 256 rows; linear between, in proportion beyond."""
+
+    one_row: float
+    eight_rows: float
+    many_rows: float
+
+    def seconds(self, rows: float) -> float:
+        """Seconds per parameter for `rows` rows."""
+        if rows >= 256:
+            return self.many_rows * rows / 256
+        low, high = ((1, self.one_row), (8, self.eight_rows))
+        if rows > 8:
+            low, high = high, (256, self.many_rows)
+        return low[1] + (high[1] - low[1]) * (max(rows, 1) - low[0]) / (high[0] - low[0])
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Seconds per parameter from bandwidth and arithmetic of the catalog, already lowered to what models reach."""
+
+    byte_seconds: float
+    operation_seconds: float | None
+    element_bytes: int
+
+    def seconds(self, rows: float) -> float | None:
+        """Seconds per parameter for `rows` rows; None where arithmetic may count and its rate is unknown."""
+        read = self.element_bytes * self.byte_seconds
+        if self.operation_seconds is None:
+            return read if rows <= 1 else None
+        return float((read**ACCELERATOR_POWER + (2 * rows * self.operation_seconds) ** ACCELERATOR_POWER) ** 0.25)
+
+
+Matrices = Measured | Roofline
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What a decode step is made of on one device for one floating-point type; times in seconds."""
+
+    layer_host_seconds: float
+    step_host_seconds: float
+    matrices: Matrices
+    kv_byte_seconds: float
+    kv_repeated: bool
+    """Whether `kv_byte_seconds` counts a pair of keys and values for each query head, not each stored one."""
+    power: float
+    measured: bool
+
+
+def constants(machine: Facts, setup: Setup) -> Constants | None:
+    """The constants of the device and type of `setup`, or None where they are not known."""
+    dtype = setup.dtype or "float32"
+    if dtype not in BYTES:
+        return None
+    if setup.device == "cpu":
+        return _of_cpu(machine, setup, dtype)
+    return _of_accelerator(machine, setup, dtype)
+
+
+def _of_cpu(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
+    if machine.text("speed.device") != "cpu":
+        return None
+    found = _measured(machine, dtype, CPU_POWER)
+    return None if found is None else _with_threads(found, machine, setup.threads)
+
+
+def _measured(machine: Facts, dtype: str, power: float) -> Constants | None:
+    """The constants that were measured on this machine, or None where one is missing."""
+    layer = machine.number("speed.layer_host_seconds")
+    gemv = machine.number(f"speed.gemv_{dtype}_bytes_per_second")
+    small = machine.number(f"speed.small_gemm_{dtype}_flops_per_second")
+    large = machine.number(f"speed.gemm_{dtype}_flops_per_second")
+    cache = machine.number(f"speed.kv_{dtype}_bytes_per_second")
+    if not (layer and gemv and small and large and cache):
+        return None
+    # Generation around the layers costs about as much as one layer; seen on CPU, and what published runs agree with.
+    step = machine.number("speed.step_host_seconds") or layer
+    matrices = Measured(BYTES[dtype] / gemv, 2 * 8 / small, 2 * 256 / large)
+    return Constants(layer, step, matrices, 1 / cache, kv_repeated=True, power=power, measured=True)
+
+
+def _with_threads(found: Constants, machine: Facts, threads: int | None) -> Constants:
+    """Times with another number of threads than was measured with; the host's share does not change."""
+    base, cores = machine.count("speed.threads"), machine.count("host.cores_usable")
+    if threads is None or base is None or threads == base or not isinstance(found.matrices, Measured):
+        return found
+    useful = min(threads, cores) if cores else threads
+    # Threads beyond the cores wait for each other at the end of every operator.
+    crowd = threads / useful
+    factor = {name: (base / useful) ** power * crowd for name, power in THREAD_POWERS.items()}
+    matrices = Measured(**{name: getattr(found.matrices, name) * times for name, times in factor.items()})
+    return replace(found, matrices=matrices, kv_byte_seconds=found.kv_byte_seconds * factor["eight_rows"])
+
+
+def _of_accelerator(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
+    device = machine.text("speed.device")
+    if device is not None and device == machine.text("gpu.name"):
+        measured = _measured(machine, dtype, ACCELERATOR_POWER)
+        if measured is not None:
+            return measured
+    return _of_catalog(machine, setup, dtype)
+
+
+def _of_catalog(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
+    rates = devices.rates(machine)
+    bandwidth = rates.number(devices.BANDWIDTH)
+    name = machine.text("gpu.name")
+    if bandwidth is None or name is None:
+        return None
+    geforce = "geforce" in name.casefold()
+    share = GEFORCE_ARITHMETIC_SHARE if geforce else ARITHMETIC_SHARE
+    flops = _flops(machine, rates, dtype)
+    passes, repeated = _passes(machine, setup)
+    host = machine.number("speed.layer_host_seconds") if machine.text("speed.device") == name else None
+    layer = host or (GEFORCE_HOST_SECONDS if geforce else OTHER_HOST_SECONDS)
+    if host is None and devices.normalized(name) in ("t4", "tesla t4"):
+        layer = T4_HOST_SECONDS
+    return Constants(
+        layer_host_seconds=layer,
+        step_host_seconds=layer,
+        matrices=Roofline(1 / (BANDWIDTH_SHARE * bandwidth), 1 / (share * flops) if flops else None, BYTES[dtype]),
+        kv_byte_seconds=passes / bandwidth,
+        kv_repeated=repeated,
+        power=ACCELERATOR_POWER,
+        measured=host is not None,
+    )
+
+
+def _flops(machine: Facts, rates: Facts, dtype: str) -> float | None:
+    """The dense rate for a type. Before compute capability 8.0 bf16 is computed as fp32."""
+    found = rates.number(devices.FLOPS[SHORT[dtype]])
+    capability = machine.number("gpu.capability")
+    if found is None and dtype == "bfloat16" and capability is not None and capability < 8.0:
+        return rates.number(devices.FLOPS["fp32"])
+    return found
+
+
+def _passes(machine: Facts, setup: Setup) -> tuple[float, bool]:
+    """Times that a step goes through keys and values, and whether those are repeated. A static cache is not copied."""
+    if setup.cache_implementation == "static":
+        return 1.0, False
+    version = machine.text("transformers.version")
+    installed = Version(version) if version else PASSES[0][0]
+    return next((passes, repeated) for since, passes, repeated in PASSES if installed >= since)
