@@ -1,0 +1,136 @@
+"""Bytes that keys and values take, as the caches of transformers really store them.
+
+Counted are the storages of the tensors. A window of a longer tensor keeps the longer one alive: a sliding layer holds
+the whole prompt until its first decode step, and one token more than its window of past tokens afterwards.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from packaging.version import Version
+
+from advisor.facts import Facts
+from advisor.setup import Setup
+from advisor.workload import Workload
+
+LATENT_SINCE = Version("5.15")
+"""transformers keeps the latent of MLA models from here on; before, every head's keys and values."""
+RESIDUAL_TOKENS = 128
+QUANTIZED_BITS = 4 + 2 * 16 / 64
+"""A quantized cache's defaults: 4 bits with scale and zero point for each 64 values, and up to 128 tokens as they are
+(QuantizedLayer in cache_utils.py); never run here."""
+PAGE_TOKENS = {"cpu": 16}
+ACCELERATOR_PAGE_TOKENS = 256
+"""Pages of continuous batching as a recipe sets them."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of generate: prompts side by side, the length that they are padded to, and the tokens to come."""
+
+    rows: int
+    prompt_tokens: int
+    new_tokens: int
+
+    @property
+    def stored_tokens(self) -> int:
+        """Tokens of one row whose keys and values exist when generation ends: the last token is never fed back."""
+        return self.prompt_tokens + self.new_tokens - 1
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes of the cache after the prompt, when generation ends, and of one layer that keeps every token."""
+
+    prefill: int
+    end: int
+    layer: int
+
+    @property
+    def peak(self) -> int:
+        return max(self.prefill, self.end)
+
+
+def request(workload: Workload, setup: Setup) -> Request:
+    """The largest call that answers the workload."""
+    prompts = workload.batch * workload.concurrency
+    rows = 1 if setup.batching == "loop" else min(setup.batch_size or workload.batch, prompts)
+    if setup.batching == "continuous":
+        rows = min(setup.batch_size or prompts, prompts)
+    multiple = setup.pad_to_multiple_of or 1
+    return Request(rows, ceil(workload.prompt_tokens / multiple) * multiple, workload.new_tokens)
+
+
+def kept(model: Facts, machine: Facts, setup: Setup, call: Request, itemsize: int) -> Kept | None:
+    """The cache's bytes for one call; None where the model's layers are not known.
+
+    `itemsize` is the number of bytes of one cached value.
+    """
+    if setup.use_cache is False:
+        return Kept(0, 0, 0)
+    token = token_values(model, machine)
+    layers = _layers(model)
+    if token is None or layers is None:
+        return None
+    full, sliding, window = layers
+    row = call.rows * token * itemsize
+    if setup.batching == "continuous":
+        return _paged(setup, call, row, full + sliding)
+    state = _states(model, call, itemsize)
+    if state is None:
+        return None
+    if setup.cache_implementation == "quantized":
+        return _quantized(call, row, full, itemsize) if not sliding and not state else None
+    if setup.cache_implementation in ("static", "offloaded_static"):
+        size = row * (full * call.stored_tokens + sliding * min(window, call.stored_tokens)) + state
+        return Kept(size, size, row * call.stored_tokens)
+    after = call.prompt_tokens if call.new_tokens == 1 else min(window, call.stored_tokens)
+    return Kept(
+        prefill=row * (full + sliding) * call.prompt_tokens + state,
+        end=row * (full * call.stored_tokens + sliding * after) + state,
+        layer=row * call.stored_tokens,
+    )
+
+
+def token_values(model: Facts, machine: Facts) -> int | None:
+    """Values that one layer caches for one token of one row: keys and values of all heads, or the latent of MLA."""
+    latent, key = model.count("model.kv_latent_values"), model.count("model.head_dim")
+    value = model.count("model.value_head_dim")
+    version = machine.text("transformers.version")
+    if latent is not None and (version is None or Version(version) >= LATENT_SINCE):
+        return latent
+    heads = model.count("model.kv_heads")
+    return None if heads is None or key is None or value is None else heads * (key + value)
+
+
+def _layers(model: Facts) -> tuple[int, int, int] | None:
+    """Layers that keep every token, layers that keep a window, and its length."""
+    full, sliding = model.count("model.full_layers"), model.count("model.sliding_layers")
+    window = model.count("model.sliding_window_tokens")
+    if full is None or sliding is None or (sliding and window is None):
+        return None
+    return full, sliding, window or 0
+
+
+def _states(model: Facts, call: Request, itemsize: int) -> int | None:
+    """Bytes of the constant states of linear layers."""
+    if not model.count("model.linear_layers"):
+        return 0
+    recurrent, convolution = model.count("model.linear_state_bytes"), model.count("model.linear_conv_values")
+    if recurrent is None or convolution is None:
+        return None
+    return call.rows * (recurrent + convolution * itemsize)
+
+
+def _quantized(call: Request, row: int, layers: int, itemsize: int) -> Kept:
+    small = row / itemsize * QUANTIZED_BITS / 8
+    residual = min(RESIDUAL_TOKENS, call.new_tokens - 1)
+    end = round(layers * (small * (call.stored_tokens - residual) + row * residual))
+    return Kept(round(layers * small * call.prompt_tokens), end, row * call.stored_tokens)
+
+
+def _paged(setup: Setup, call: Request, row: int, layers: int) -> Kept:
+    """Continuous batching reserves whole pages for the longest request of every row, and one page more."""
+    page = PAGE_TOKENS.get(setup.device or "cpu", ACCELERATOR_PAGE_TOKENS)
+    tokens = (ceil((call.prompt_tokens + call.new_tokens) / page) + 1) * page
+    return Kept(row * layers * tokens, row * layers * tokens, row * tokens)
