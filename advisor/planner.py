@@ -19,8 +19,8 @@ WORTH = 1.03
 """A change must gain this factor: below it a measurement could not tell it from noise on most machines."""
 WORTH_A_LOSS = 1.15
 """What a change that alters the outputs must gain where the model fits without it."""
-LOSS_PRICE = 4.0
-"""Among ways to make a model fit, one that alters the outputs must be this much faster than one that does not."""
+LOSS_PRICE = 2.0
+"""Among ways to make it fit, one that alters the outputs must be this many times faster than one that does not."""
 SLOWEST_FOR_MEMORY = 0.5
 """For the goal memory, a change may cost at most half of the speed."""
 UNREACHABLE = float("inf")

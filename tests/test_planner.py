@@ -97,7 +97,7 @@ def test_to_fit_keeping_the_outputs_is_worth_some_speed() -> None:
 
     def judge(setup: Setup) -> Estimate:
         if setup.quantization == "bnb_nf4":
-            return estimate(40, 60.0)
+            return estimate(40, 50.0)
         return estimate(80, 30.0) if setup.dtype == "bfloat16" else estimate(160, 20.0)
 
     composed = compose(rules("weights-far-too-large", "fp32-weights-on-bf16-device"), judge, baseline=baseline)

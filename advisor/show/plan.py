@@ -17,7 +17,7 @@ from advisor.show.terminal import factor, rate, seconds, settings, size
 def screen(plan: Plan, details: bool = False) -> RenderableType:
     """The whole plan. `details` adds the rules that were silent, for those who ask why not."""
     parts: list[RenderableType] = [_headline(plan), ""]
-    parts += [_figures(plan), *_fit(plan), ""]
+    parts += [_figures(plan), Text(_basis(plan.estimate), style="dim"), *_fit(plan), ""]
     parts += list(_steps(plan)) or ["Nothing to change: no rule found anything that would pay here.", ""]
     parts += list(_others(plan, details))
     parts += list(_assumed(plan))
@@ -47,7 +47,7 @@ def _figures(plan: Plan) -> Table:
     now, then = plan.baseline_estimate, plan.estimate
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("predicted", "now", "with the plan", ""):
-        table.add_column(title, justify="left" if title == "predicted" else "right")
+        table.add_column(title, justify="left" if title == "predicted" else "right", no_wrap=True)
     memory = [size(estimate.memory.total_bytes) for estimate in (now, then)]
     table.add_row(f"memory (free: {size(then.memory.available_bytes)})", *memory, _verdict_of_fit(then))
     table.add_row("time to first token", seconds(now.speed.ttft_seconds), seconds(then.speed.ttft_seconds), "")
@@ -55,7 +55,6 @@ def _figures(plan: Plan) -> Table:
         before, after = getattr(now.speed, name), getattr(then.speed, name)
         gained = factor(after / before) if before and after else ""
         table.add_row(title, rate(before), rate(after), gained)
-    table.add_row(Text(_basis(then), style="dim"), "", "", "")
     return table
 
 
@@ -134,10 +133,10 @@ def _others(plan: Plan, details: bool) -> Iterator[RenderableType]:
     rows += [("passed over", entry["rule"], entry["reason"]) for entry in plan.passed_over]
     if not rows:
         return
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*(Text(cell, style="dim") for cell in row))
-    yield from (table, "")
+    for word, rule, reason in rows:
+        yield Text(f"{word}: {rule}", style="dim")
+        yield Padding(Text(reason, style="dim"), (0, 0, 0, 3))
+    yield ""
 
 
 def _settled(decision: dict[str, object]) -> str:
