@@ -1,0 +1,247 @@
+"""The story of `apply`: run baseline and plan, keep what holds, hand over the program.
+
+Needs a plan and an interpreter, and knows no rules. Nothing is installed and nothing outside temporary folders is
+written, except the exported file that was asked for; all processes are children that end with this one.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from packaging.version import InvalidVersion, Version
+
+from advisor.errors import Mistake, PlanError, RequestError
+from advisor.facts import Facts
+from advisor.plan import Estimate, Plan
+from advisor.probe import shapes
+from advisor.run.applied import Applied
+from advisor.run.fallback import Choice, Climbed, Found, search, setup_of, step_by_step
+from advisor.run.figures import Failed, Measured, Measurement
+from advisor.run.measure import measure
+from advisor.run.recipe import recipe
+from advisor.run.subject import Subject
+from advisor.run.verify import FAILS, HOLDS, Aim, Comparison, Verdict, verify
+from advisor.setup import Setup
+
+Heard = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long applying may take: timed runs of one process and one process at most (seconds), setups tried, and the
+    time after which no other setup is tried. The first process may download weights."""
+
+    run_seconds: float = 6.0
+    limit_seconds: float = 900.0
+    download_seconds: float = 7200.0
+    attempts: int = 6
+    total_seconds: float = 3600.0
+
+
+def apply(
+    plan: Plan,
+    python: str,
+    weights: str | None = None,
+    heard: Heard = lambda _: None,
+    budget: Budget = Budget(),
+    each_step: bool = False,
+) -> Applied:
+    """Measure the user's setup and the plan's in turn, take back what does not hold, and say what is kept.
+
+    `weights` is `real` or `random`; None takes random weights where only a configuration is at hand. `each_step`
+    measures the steps one by one first. `heard` gets progress, one line at a time.
+
+    Raises:
+        PlanError: the plan cannot be carried out; all reasons together.
+    """
+    began = time.monotonic()
+    aim = Aim(plan.workload.goal, plan.workload.repeats, _random(plan, weights))
+    bench = _Bench(plan, python, weights, heard, budget)
+    choices = first_choices(plan)
+    bench.recipe(plan.baseline), bench.recipe(plan.setup)  # refuses before anything runs
+    if not choices:
+        return _nothing_to_do(plan, bench, aim, began)
+    climbed = Climbed(choices, {})
+    known: Measurement | None = None
+    if each_step:
+        known = bench.try_out(plan.baseline)
+        climbed = step_by_step(plan.baseline, choices, known, aim, bench.try_out)
+    found = search(
+        plan.baseline,
+        climbed.choices,
+        lambda setup, before: verify(plan.baseline, setup, aim, bench.try_out, before),
+        lambda tried: tried < budget.attempts and time.monotonic() - began < budget.total_seconds,
+        known,
+    )
+    return _applied(plan, bench, aim, found, climbed, time.monotonic() - began)
+
+
+def first_choices(plan: Plan) -> tuple[Choice, ...]:
+    """Every step as planned.
+
+    Raises:
+        PlanError: the steps do not lead to the plan's setup, so that one of them was edited.
+    """
+    choices = tuple(Choice(step, 0, step.summary) for step in plan.steps)
+    reached = setup_of(plan.baseline, choices)
+    if reached == plan.setup:
+        return choices
+    differing = [name for name in plan.setup.to_json() if getattr(reached, name) != getattr(plan.setup, name)]
+    hint = "write the plan again with: perf-advisor diagnose"
+    raise PlanError(*(Mistake(f"plan.setup.{name}", "is not what the steps lead to", hint) for name in differing))
+
+
+def export(plan: Plan, setup: Setup, weights: str | None = None) -> str:
+    """The program for `setup`, which runs by itself.
+
+    Raises:
+        PlanError: the setup cannot be carried out.
+    """
+    return recipe(subject(plan, weights), setup)
+
+
+def write_export(path: Path, text: str) -> None:
+    """Write the program whole or not at all.
+
+    Raises:
+        RequestError: the place cannot be written to.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise RequestError(Mistake("--export", f"{path} cannot be written: {error.strerror}")) from error
+
+
+def rehearse(plan: Plan, python: str, weights: str | None = None) -> dict[str, Any]:
+    """What `apply` would run, without running it (`--dry-run`): both programs and the order of the processes.
+
+    Raises:
+        PlanError: the plan cannot be carried out.
+    """
+    choices = first_choices(plan)
+    about = subject(plan, weights)
+    return {
+        "python": python,
+        "weights": "random" if about.random_weights else "real",
+        "processes": ["baseline", "plan", "baseline", "plan"] if choices else ["baseline"],
+        "baseline": {"setup": plan.baseline.to_json(), "program": recipe(about, plan.baseline)},
+        "plan": {"setup": plan.setup.to_json(), "program": recipe(about, plan.setup)},
+        "steps": [{"rule": step.rule, "change": dict(step.change)} for step in plan.steps],
+    }
+
+
+def subject(plan: Plan, weights: str | None) -> Subject:
+    """What the plan's programs are about.
+
+    Raises:
+        PlanError: real weights are asked for where there are none, or the shipped shape is unknown.
+    """
+    reference = plan.model
+    config = None
+    if reference.kind == "shape":
+        if reference.name not in shapes.names():
+            raise PlanError(Mistake("model.name", f"{reference.name!r} is no shipped shape"))
+        config = shapes.load(reference.name).config
+    random = _random(plan, weights)
+    beside = reference.kind in ("folder", "hub") and plan.model_facts.is_true("model.tokenizer")
+    return Subject(reference, plan.workload, random, config, _transformers(plan.machine), beside and not random)
+
+
+def _random(plan: Plan, weights: str | None) -> bool:
+    if weights == "real" and plan.model.random_weights:
+        raise PlanError(Mistake("model", "only a configuration is at hand, no weights", "use --weights random"))
+    return plan.model.random_weights if weights is None else weights == "random"
+
+
+def _transformers(machine: Facts) -> Version | None:
+    try:
+        return Version(machine.text("transformers.version") or "")
+    except InvalidVersion:
+        return None
+
+
+class _Bench:
+    """Where setups are measured: one fresh process each."""
+
+    def __init__(self, plan: Plan, python: str, weights: str | None, heard: Heard, budget: Budget) -> None:
+        self.plan, self.python, self.heard, self.budget = plan, python, heard, budget
+        self.subject = subject(plan, weights)
+        self.processes = 0
+
+    def recipe(self, setup: Setup) -> str:
+        return recipe(self.subject, setup)
+
+    def try_out(self, setup: Setup) -> Measurement:
+        """Measure `setup`, unless it is known not to fit the host's memory: that could take the machine down."""
+        name = "baseline" if setup == self.plan.baseline else "plan" if setup == self.plan.setup else "without a step"
+        if refusal := self._too_large(setup):
+            self.heard(f"{name}: not run, {refusal}")
+            return Failed("start", refusal, "")
+        self.processes += 1
+        downloads = self.processes == 1 and self.plan.model.kind == "hub" and not self.subject.random_weights
+        measured = measure(
+            self.python,
+            self.recipe(setup),
+            clock=setup.batching != "continuous",
+            budget_seconds=self.budget.run_seconds,
+            limit_seconds=self.budget.download_seconds if downloads else self.budget.limit_seconds,
+            heard=lambda stage: self.heard(f"process {self.processes}, {name}: {stage}"),
+        )
+        self.heard(f"process {self.processes}, {name}: {_in_short(measured)}")
+        return measured
+
+    def _too_large(self, setup: Setup) -> str | None:
+        estimates = {self.plan.setup: self.plan.estimate, self.plan.baseline: self.plan.baseline_estimate}
+        found = estimates.get(setup)
+        return None if found is None or setup.device not in (None, "cpu") else does_not_fit(found)
+
+
+def does_not_fit(estimate: Estimate) -> str | None:
+    """Why an estimate forbids running on the host, or None."""
+    memory = estimate.memory
+    if memory.fits is not False or memory.total_bytes is None or memory.available_bytes is None:
+        return None
+    needed, free = (size / 2**30 for size in (memory.total_bytes, memory.available_bytes))
+    return f"is predicted to need {needed:.1f} GiB of memory, {free:.1f} GiB are free"
+
+
+def _in_short(measurement: Measurement) -> str:
+    match measurement:
+        case Failed(stage, reason):
+            return f"failed at {stage}: {reason}"
+        case Measured():
+            disturbed = f", {measurement.disturbed_runs} of {len(measurement.runs)} runs disturbed by other programs"
+            return f"{measurement.total_tokens_per_second:.1f} tokens/s" + (
+                disturbed if measurement.disturbed_runs else ""
+            )
+
+
+def _nothing_to_do(plan: Plan, bench: _Bench, aim: Aim, began: float) -> Applied:
+    """A plan without steps: the baseline is measured once and kept."""
+    measured = bench.try_out(plan.baseline)
+    word = FAILS if isinstance(measured, Failed) else HOLDS
+    verdict = Verdict(word, None, None, "the plan has no steps")
+    found = Found((), Comparison(measured, measured, verdict, None), (), False)
+    return _applied(plan, bench, aim, found, Climbed((), {}), time.monotonic() - began)
+
+
+def _applied(plan: Plan, bench: _Bench, aim: Aim, found: Found, climbed: Climbed, elapsed: float) -> Applied:
+    outcome = "holds" if found.holds else "failed" if isinstance(found.comparison.baseline, Failed) else "no-gain"
+    return Applied(
+        outcome=outcome,
+        baseline_setup=plan.baseline,
+        setup=setup_of(plan.baseline, found.choices) if found.holds else plan.baseline,
+        comparison=found.comparison,
+        choices=tuple(replace(choice) for choice in found.choices),
+        attempts=found.attempts,
+        measured=climbed.measured,
+        aim=aim,
+        weights="random" if bench.subject.random_weights else "real",
+        elapsed_seconds=elapsed,
+    )

@@ -1,0 +1,172 @@
+"""What measuring a setup gave: figures of one or several processes, or a failure with its reason."""
+
+import statistics
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Run:
+    """One request: all prompts at hand. `neighbour_cores` is what other programs used of our cores meanwhile."""
+
+    seconds: float
+    ttft_seconds: float | None
+    decode_tokens_per_second: float | None
+    total_tokens_per_second: float
+    neighbour_cores: float | None
+    disturbed: bool
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Most memory held, in bytes. On CUDA of the allocator: handed out, taken from the device; `used_by_all_bytes` is
+    in use on the devices by all processes. Of the process on the host: resident, and how it was made up at the end."""
+
+    resident_bytes: int | None
+    anonymous_bytes: int | None
+    file_bytes: int | None
+    allocated_bytes: int | None
+    reserved_bytes: int | None
+    used_by_all_bytes: int | None
+
+    @property
+    def device_bytes(self) -> int | None:
+        """What counts against the device's memory: the allocator's peak on CUDA, resident memory on the host."""
+        return self.resident_bytes if self.allocated_bytes is None else self.allocated_bytes
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Scores of the first new token for some prompts, one row after another."""
+
+    prompts: tuple[int, ...]
+    vocabulary: int
+    values: "array[float]" = field(repr=False)
+
+    def row(self, prompt: int) -> "array[float]":
+        start = self.prompts.index(prompt) * self.vocabulary
+        return self.values[start : start + self.vocabulary]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one or several processes with the same setup measured.
+
+    `load_seconds` and `first_seconds` (the first request, compilation included) hold one figure for each process.
+    """
+
+    runs: tuple[Run, ...]
+    load_seconds: tuple[float, ...]
+    first_seconds: tuple[float, ...]
+    load_peak: Peak
+    run_peak: Peak
+    tokens: tuple[tuple[int, ...], ...] = field(repr=False)
+    logits: Logits | None
+    versions: Mapping[str, str]
+    device: str
+    threads: int
+
+    @property
+    def counted(self) -> tuple[Run, ...]:
+        """The runs that no other program disturbed; all where none was quiet."""
+        return tuple(run for run in self.runs if not run.disturbed) or self.runs
+
+    @property
+    def disturbed_runs(self) -> int:
+        return sum(run.disturbed for run in self.runs)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of one request, the median."""
+        return statistics.median(run.seconds for run in self.counted)
+
+    @property
+    def total_tokens_per_second(self) -> float:
+        return statistics.median(run.total_tokens_per_second for run in self.counted)
+
+    @property
+    def ttft_seconds(self) -> float | None:
+        return _median(run.ttft_seconds for run in self.counted)
+
+    @property
+    def decode_tokens_per_second(self) -> float | None:
+        return _median(run.decode_tokens_per_second for run in self.counted)
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The larger of the peaks of loading and running."""
+        return max((peak for peak in (self.load_peak.device_bytes, self.run_peak.device_bytes) if peak), default=None)
+
+    @property
+    def spread(self) -> float:
+        """How far the counted runs lie apart, as a share of their median."""
+        return spread([run.seconds for run in self.counted])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ttft_seconds": self.ttft_seconds,
+            "decode_tokens_per_second": self.decode_tokens_per_second,
+            "total_tokens_per_second": self.total_tokens_per_second,
+            "peak_bytes": self.peak_bytes,
+            "load_seconds": min(self.load_seconds),
+            "runs": len(self.counted),
+            "spread": self.spread,
+            "request_seconds": self.seconds,
+            "first_request_seconds": max(self.first_seconds),
+            "disturbed_runs": self.disturbed_runs,
+            "load_peak": vars(self.load_peak),
+            "run_peak": vars(self.run_peak),
+            "device": self.device,
+            "threads": self.threads,
+            "versions": dict(self.versions),
+        }
+
+
+@dataclass(frozen=True)
+class Failed:
+    """No figures: the stage that was reached, why it ended in one line, and what the process printed last."""
+
+    stage: str
+    reason: str
+    log: str = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"stage": self.stage, "reason": self.reason}
+
+
+Measurement = Measured | Failed
+
+
+def pooled(measurements: Sequence[Measured]) -> Measured:
+    """Several processes with the same setup as one: all their runs, the highest of their peaks, the first's outputs."""
+    first = measurements[0]
+    return Measured(
+        runs=tuple(run for one in measurements for run in one.runs),
+        load_seconds=tuple(seconds for one in measurements for seconds in one.load_seconds),
+        first_seconds=tuple(seconds for one in measurements for seconds in one.first_seconds),
+        load_peak=max((one.load_peak for one in measurements), key=lambda peak: peak.device_bytes or 0),
+        run_peak=max((one.run_peak for one in measurements), key=lambda peak: peak.device_bytes or 0),
+        tokens=first.tokens,
+        logits=first.logits,
+        versions=first.versions,
+        device=first.device,
+        threads=first.threads,
+    )
+
+
+def spread(values: Sequence[float]) -> float:
+    """The middle half of the values, or all of fewer than four, as a share of their median; 0 for a single one."""
+    if len(values) < 2:
+        return 0.0
+    if len(values) < 4:
+        low, high = min(values), max(values)
+    else:
+        low, _, high = statistics.quantiles(values, n=4)
+    return (high - low) / statistics.median(values)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
