@@ -2,6 +2,8 @@
 
 from advisor.estimate.constants import constants
 from advisor.estimate.quantized import scheme_of
+from advisor.estimate.room import device
+from advisor.estimate.weights import BYTES, dtype
 from advisor.facts import Facts
 from advisor.setup import Setup
 
@@ -17,9 +19,10 @@ CATALOG = (0.65, 1.55)
 
 def speed_band(model: Facts, machine: Facts, setup: Setup) -> tuple[float, float] | None:
     """The band of a predicted rate; None where no rate is predicted."""
-    found = constants(machine, setup)
+    kind = dtype(model, machine, setup)
+    found = constants(machine, setup, kind) if kind in BYTES else None
     if found is None:
         return None
-    if setup.device == "cpu":
+    if device(machine, setup) == "cpu":
         return ON_CPU if scheme_of(model, setup) == "none" else ON_CPU_QUANTIZED
     return MEASURED_HOST if found.measured else CATALOG

@@ -23,9 +23,10 @@ def calls(workload: Workload, setup: Setup) -> tuple[Call, ...]:
     if setup.batching == "loop":
         return (Call(prompts, 1, _rounded(mean, setup)),)
     if setup.batching == "continuous":
-        return (Call(1, prompts, mean),)
-    rows = min(setup.batch_size or workload.batch, prompts)
-    length = _rounded(_padded_length(workload, setup, rows), setup)
+        rows, length = min(setup.batch_size or prompts, prompts), mean
+    else:
+        rows = min(setup.batch_size or workload.batch, prompts)
+        length = _rounded(_padded_length(workload, setup, rows), setup)
     full, rest = divmod(prompts, rows)
     last = (Call(1, rest, length),) if rest else ()
     return (Call(full, rows, length), *last)

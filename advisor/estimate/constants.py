@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from packaging.version import Version
 
-from advisor.estimate import devices
+from advisor.estimate import devices, room
+from advisor.estimate.weights import BYTES
 from advisor.facts import Facts
 from advisor.setup import Setup
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 ACCELERATOR_POWER = 4.0
@@ -91,12 +91,9 @@ class Constants:
     measured: bool
 
 
-def constants(machine: Facts, setup: Setup) -> Constants | None:
-    """The constants of the device and type of `setup`, or None where they are not known."""
-    dtype = setup.dtype or "float32"
-    if dtype not in BYTES:
-        return None
-    if setup.device == "cpu":
+def constants(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
+    """The constants of the device of `setup` for weights of type `dtype`, or None where they are not known."""
+    if room.device(machine, setup) == "cpu":
         return _of_cpu(machine, setup, dtype)
     return _of_accelerator(machine, setup, dtype)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from advisor.estimate.constants import Matrices, Measured
+from advisor.estimate.room import device
 from advisor.facts import Facts
 from advisor.setup import Setup
 
@@ -100,7 +101,7 @@ def quantized(scheme: str, machine: Facts, setup: Setup, plain: Matrices) -> Qua
     """The cost of layers whose weights are kept by `scheme`, from that of plain 16-bit ones; None where unknown."""
     if scheme == "none":
         return Quantized(1.0, plain)
-    if setup.device == "cpu":
+    if device(machine, setup) == "cpu":
         return _on_cpu(scheme, machine, plain)
     found = ON_ACCELERATOR.get(scheme)
     if found is None:

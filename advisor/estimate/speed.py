@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 
 from packaging.version import Version
 
-from advisor.estimate import calls, offload
-from advisor.estimate.constants import BYTES, Constants, constants
+from advisor.estimate import calls, offload, room
+from advisor.estimate.constants import Constants, constants
 from advisor.estimate.quantized import Quantized, quantized, scheme_of
 from advisor.estimate.shape import Shape, shape
+from advisor.estimate.weights import BYTES, dtype
 from advisor.facts import Facts
 from advisor.plan import Memory, Speed
 from advisor.setup import Setup
@@ -72,6 +73,7 @@ class Running:
     constants: Constants
     layers: Quantized
     setup: Setup
+    on_cpu: bool
     element_bytes: int
     host_factor: float
     host_extra: float
@@ -108,7 +110,7 @@ class Running:
         return self._combined(host, products + attention) + self.fetch
 
     def _host(self, outside: float, compiled: bool) -> float:
-        if compiled and self.setup.device == "cpu":
+        if compiled and self.on_cpu:
             return outside
         if compiled and self.setup.cache_implementation == "static":
             return GRAPH_HOST_SECONDS
@@ -210,7 +212,7 @@ def _timed(model: Facts, machine: Facts, workload: Workload, setup: Setup, memor
     known = [pair for pair in found if pair is not None]
     if len(known) < len(found):
         return None
-    slowed = CONTINUOUS_ON_CPU if setup.batching == "continuous" and setup.device == "cpu" else 1.0
+    slowed = CONTINUOUS_ON_CPU if setup.batching == "continuous" and running.on_cpu else 1.0
     seconds = sum(
         call.count * (first + (workload.new_tokens - 1) * step.total)
         for call, (first, step) in zip(parts, known, strict=True)
@@ -234,10 +236,11 @@ def _call(running: Running, workload: Workload, call: calls.Call) -> tuple[float
 
 def _running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Running | None:
     """The model in this setup, or None where something that its speed depends on is unknown."""
-    found, scheme = shape(model), scheme_of(model, setup)
+    found, scheme, kind = shape(model), scheme_of(model, setup), dtype(model, machine, setup)
+    if kind not in BYTES:
+        return None
     # Quantized layers compute in 16 bits, and their factors were measured against bf16.
-    plain = setup if scheme == "none" or setup.dtype == "float16" else setup.changed({"dtype": "bfloat16"})
-    base = constants(machine, plain)
+    base = constants(machine, setup, kind if scheme == "none" or kind == "float16" else "bfloat16")
     fetch = offload.fetch_seconds(machine, setup, memory)
     if found is None or base is None or fetch is None or setup.cache_implementation == "quantized":
         return None
@@ -251,8 +254,9 @@ def _running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Runn
         constants=base,
         layers=layers,
         setup=setup,
-        element_bytes=BYTES[setup.dtype or "float32"],
-        host_factor=1 + EXTRA_DEVICE_HOST * (offload.devices_used(machine, setup) - 1),
+        on_cpu=room.device(machine, setup) == "cpu",
+        element_bytes=BYTES[kind],
+        host_factor=1 + EXTRA_DEVICE_HOST * (room.room(machine, setup).devices - 1),
         host_extra=loop,
         all_logits=version < FIRST_LOGITS_ONLY,
         fetch=fetch,
