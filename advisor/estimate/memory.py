@@ -37,7 +37,9 @@ def memory(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Me
     itemsize = BYTES.get(dtype(model, machine, setup) or "")
     call = request(workload, setup)
     cache = kept(model, machine, setup, call, itemsize) if itemsize is not None else None
-    passes = peaks(model, setup, call, cache, itemsize) if cache is not None and itemsize is not None else None
+    passes = (
+        peaks(model, workload, setup, call, cache, itemsize) if cache is not None and itemsize is not None else None
+    )
     running = _running(setup, cache, passes, there)
     total = fits = available = None
     if weights is not None and running is not None and there.overhead_bytes is not None:

@@ -117,15 +117,16 @@ def _layers(anatomy: Anatomy) -> dict[str, Value | None]:
         return {**found, **dict.fromkeys(("full_layers", "sliding_layers", "linear_layers", "attention_kind"))}
     count = Counter(kinds)
     full, sliding, linear = (sum(count[kind] for kind in names) for names in (FULL, SLIDING, LINEAR))
-    state = _linear_state(anatomy, linear)
+    state, convolution, value_width = _linear_state(anatomy, linear)
     return {
         **found,
         "full_layers": full,
         "sliding_layers": sliding,
         "linear_layers": linear,
         "sliding_window_tokens": window if sliding else None,
-        "linear_state_bytes": state[0],
-        "linear_conv_values": state[1],
+        "linear_state_bytes": state,
+        "linear_conv_values": convolution,
+        "linear_width": value_width,
         "attention_kind": _kind(anatomy, full, sliding, linear),
     }
 
@@ -145,34 +146,36 @@ def _kind(anatomy: Anatomy, full: int, sliding: int, linear: int) -> str | None:
     return "MHA" if heads == kv_heads else "MQA" if kv_heads == 1 else "GQA"
 
 
-def _linear_state(anatomy: Anatomy, layers: int) -> tuple[int | None, int | None]:
-    """Recurrent bytes and convolution values of the gated delta rule (Qwen3-Next) for one sequence.
+def _linear_state(anatomy: Anatomy, layers: int) -> tuple[int | None, int | None, int | None]:
+    """Recurrent bytes and convolution values of all linear layers for one sequence, and the width of one's values.
 
-    The recurrent state is fp32, key width x value width for each value head; the convolution keeps its kernel's
-    length of keys, queries and values (modeling_qwen3_next.py). Other linear layers store other states: not known.
+    Known for the gated delta rule (Qwen3-Next): the recurrent state is fp32, key width x value width for each value
+    head; the convolution keeps its kernel's length of keys, queries and values (modeling_qwen3_next.py). Other
+    linear layers store other states.
     """
     if layers == 0:
-        return 0, 0
+        return 0, 0, 0
     key_heads, value_heads = anatomy.count("linear_num_key_heads"), anatomy.count("linear_num_value_heads")
     key, value = anatomy.count("linear_key_head_dim"), anatomy.count("linear_value_head_dim")
     kernel = anatomy.count("linear_conv_kernel_dim")
     if key_heads is None or value_heads is None or key is None or value is None or kernel is None:
-        return None, None
-    width = 2 * key_heads * key + value_heads * value
-    return layers * value_heads * key * value * FLOAT32_BYTES, layers * width * kernel
+        return None, None, None
+    mixed = 2 * key_heads * key + value_heads * value
+    return layers * value_heads * key * value * FLOAT32_BYTES, layers * mixed * kernel, value_heads * value
 
 
 def _experts(anatomy: Anatomy) -> dict[str, Value | None]:
     routed = anatomy.count("num_experts", "num_local_experts", "n_routed_experts")
     if not routed:
-        return {"experts": 0, "experts_active": 0, "intermediate_size": _mlp_width(anatomy)}
+        none = dict.fromkeys(("experts", "experts_active", "expert_width"), 0)
+        return {**none, "intermediate_size": _mlp_width(anatomy)}
     active = anatomy.count("num_experts_per_tok")
     width = anatomy.count("moe_intermediate_size", "intermediate_size")
     shared = anatomy.count("shared_expert_intermediate_size")
     if shared is None and width is not None:
         shared = (anatomy.count("n_shared_experts") or 0) * width
     whole = active * width + shared if active is not None and width is not None and shared is not None else None
-    return {"experts": routed, "experts_active": active, "intermediate_size": whole}
+    return {"experts": routed, "experts_active": active, "expert_width": width, "intermediate_size": whole}
 
 
 def _mlp_width(anatomy: Anatomy) -> int | None:
