@@ -76,6 +76,7 @@ HOST = _declare(
     ("host.cores_usable", C, "whole cores this process may use (affinity and cgroup quota)"),
     ("host.avx512_bf16", F, "the CPU multiplies bf16 (AVX512-BF16)"),
     ("host.amx_bf16", F, "the CPU multiplies bf16 matrices (AMX)"),
+    ("host.arm_bf16", F, "the CPU multiplies bf16 (Arm BF16)"),
     ("host.fp16_units", F, "the CPU multiplies fp16 (AVX512-FP16 or AMX-FP16, or Arm FP16)"),
     ("host.ram_total_bytes", C, "memory of the machine, or the cgroup's limit if lower"),
     ("host.ram_available_bytes", C, "memory that can be had now, the cgroup's limit counted"),
