@@ -1,0 +1,165 @@
+"""The constants of the speed formula, measured once in the target interpreter and kept until something changes."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from advisor import child
+from advisor.errors import MachineError
+from advisor.facts import Fact, Facts, Known, Unknown, Vocabulary, fact_to_json, from_json
+from advisor.probe import kept
+from advisor.vocabulary import CALIBRATION
+
+PROGRAM = Path(__file__).with_name("inside_speed.py")
+LIMIT_SECONDS = 90.0
+"""Six seconds are usual, three of them imports; a busy or slow machine takes several times as long."""
+BUSY_SHARE = 0.1
+QUIET_SECONDS, PATIENCE_SECONDS = 0.25, 4.0
+KIND = "speed"
+VERSION = 1
+"""Of the way of measuring; kept constants of another are not used."""
+DEPENDS_ON = (
+    *("torch.version", "torch.build", "torch.threads", "transformers.version", "python.version"),
+    *("host.cpu", "host.cores_usable", "gpu.name", "gpu.driver", "gpu.mig"),
+)
+"""Facts whose change makes kept constants worthless."""
+TYPES = ("float32", "bfloat16", "float16")
+
+
+class Clock:
+    """How busy other programs keep the cores; Linux only.
+
+    `read` gives the first line of /proc/stat: ticks of all cores by what they did.
+    """
+
+    def __init__(self, read: Callable[[], str | None] | None = None, cores: int | None = None) -> None:
+        self._read = read or _first_line
+        self._cores = cores or os.cpu_count() or 1
+        self._started = self._now()
+
+    def _now(self) -> tuple[float, float] | None:
+        """Seconds of all cores so far, and those neither idle nor ours; our children count once they ended."""
+        line = self._read()
+        if line is None:
+            return None
+        ticks = [int(word) for word in line.split()[1:9]]
+        busy = (sum(ticks) - ticks[3] - ticks[4]) / TICKS_PER_SECOND
+        return sum(ticks) / TICKS_PER_SECOND, busy - sum(os.times()[:4])
+
+    def busy(self, threads: int) -> float | None:
+        """Share of `threads` cores that others took since the start, 0 to 1; None where it cannot be told.
+
+        Work of others counts only as far as the remaining cores do not suffice for it.
+        """
+        now = self._now()
+        if now is None or self._started is None or now[0] <= self._started[0]:
+            return None
+        others = (now[1] - self._started[1]) / (now[0] - self._started[0]) * self._cores
+        return min(1.0, max(0.0, others - self._cores + threads) / threads)
+
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+def _first_line() -> str | None:
+    try:
+        return Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0]
+    except OSError:
+        return None
+
+
+def constants(python: str, machine: Facts, heard: Callable[[str], None] = lambda _: None) -> Facts:
+    """Facts `speed.*` of the device that torch uses first: kept ones, or measured now in a few seconds."""
+    if machine.value("torch.installed") is False or machine.value("transformers.installed") is False:
+        return _unknown("torch or transformers is not installed")
+    name = kept.question(VERSION, [fact_to_json(machine.get(fact)) for fact in DEPENDS_ON])
+    found = _kept(name)
+    if found is not None:
+        return found
+    heard("Measuring what this machine can do (once) ...")
+    facts, undisturbed = _measured(python, machine)
+    if undisturbed:
+        kept.write(KIND, name, {fact: fact_to_json(facts.get(fact)) for fact in facts})
+    return facts
+
+
+def _kept(name: str) -> Facts | None:
+    """The kept constants; None where there are none, or a file that does not read like them."""
+    found = kept.read(KIND, name)
+    try:
+        facts = None if found is None else from_json(found, Vocabulary(CALIBRATION), "kept constants")
+    except MachineError:
+        return None
+    return facts if facts is not None and facts.text("speed.device") is not None else None
+
+
+def _measured(python: str, machine: Facts) -> tuple[Facts, bool]:
+    """The constants, and whether they are worth keeping. Measured twice when other programs disturb the first time."""
+    clock = Clock()
+    outcome = _asked(python, machine, disturbed=False)
+    busy = _busy(clock, outcome)
+    if busy > BUSY_SHARE:
+        _wait_for_quiet()
+        clock = Clock()
+        outcome = _asked(python, machine, disturbed=True)
+        busy = _busy(clock, outcome)
+    match outcome:
+        case child.Died(reason):
+            return _unknown(reason), False
+        case child.Answered(answer):
+            facts = read(answer, busy)
+            return facts, busy <= BUSY_SHARE and not answer["missing"]
+
+
+def _asked(python: str, machine: Facts, disturbed: bool) -> child.Outcome:
+    request = {"cores": machine.count("host.cores_usable"), "disturbed": disturbed}
+    return child.run(
+        python, PROGRAM, request, LIMIT_SECONDS, {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
+    )
+
+
+def _busy(clock: Clock, outcome: child.Outcome) -> float:
+    """Share of the needed cores that others took; an accelerator needs one core, to launch."""
+    match outcome:
+        case child.Answered({"device": "cpu", "threads": int(threads)}):
+            return clock.busy(threads) or 0.0
+        case child.Answered():
+            return clock.busy(1) or 0.0
+        case child.Died():
+            return 0.0
+
+
+def _wait_for_quiet() -> None:
+    """Wait until other programs leave the cores alone, but not for long."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        clock = Clock()
+        time.sleep(QUIET_SECONDS)
+        if (clock.busy(os.cpu_count() or 1) or 0.0) < BUSY_SHARE:
+            return
+
+
+def read(answer: dict[str, Any], busy: float) -> Facts:
+    """The child's answer as facts; what it could not measure is unknown with its reason."""
+    source = f"measured on {answer['device']}"
+    if busy > BUSY_SHARE:
+        source += f" while other programs took {busy:.0%} of the cores: not reliable"
+    facts: dict[str, Fact] = dict(_absent(answer["missing"]))
+    for name, value in answer["values"].items():
+        facts[f"speed.{name}"] = Known(value, source)
+    facts["speed.device"] = Known(answer["device"], "torch")
+    facts["speed.threads"] = Known(answer["threads"], "torch")
+    return Facts(facts)
+
+
+def _absent(missing: dict[str, str]) -> Iterator[tuple[str, Fact]]:
+    """Every constant as unknown, with the reason that was noted for its part."""
+    for declaration in CALIBRATION:
+        part = next((kind for kind in TYPES if kind in declaration.name), "host")
+        yield declaration.name, Unknown(missing.get(part) or missing.get("host") or "not measured")
+
+
+def _unknown(reason: str) -> Facts:
+    return Facts({declaration.name: Unknown(reason) for declaration in CALIBRATION})
