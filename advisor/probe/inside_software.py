@@ -1,0 +1,211 @@
+"""Runs in the target interpreter: what is installed there, and what torch says of the devices.
+
+Two paths on the command line: the request (empty) and the answer, both JSON. Only torch is imported; everything else is
+read from package metadata and, for transformers, from its source text: importing it costs seconds. What was read is
+printed as a line of JSON before torch is imported, so that a torch that hangs or crashes does not take it along.
+
+Answer: {"python", "versions": {package: version | null}, "torch_text": {...}, "transformers_text": {...}, "compiler"}
+and, where torch is there, "torch": {...} or "torch_error": text.
+"""
+
+import ast
+import json
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+DISTRIBUTIONS = {
+    "torch": ("torch",),
+    "transformers": ("transformers",),
+    "accelerate": ("accelerate",),
+    "bitsandbytes": ("bitsandbytes",),
+    "kernels": ("kernels",),
+    "flash_attn": ("flash-attn",),
+    "flash_attn_3": ("flash-attn-3",),
+    "gptqmodel": ("gptqmodel",),
+    "torchao": ("torchao",),
+    "quanto": ("optimum-quanto",),
+    "triton": ("triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu", "triton-xpu", "triton-windows"),
+}
+"""The names under which each package is distributed; the first one found counts."""
+LARGEST_SOURCE_BYTES = 4_000_000
+
+
+def versions() -> dict[str, str | None]:
+    return {name: next(filter(None, map(version, names)), None) for name, names in DISTRIBUTIONS.items()}
+
+
+def version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def folder(package: str) -> Path | None:
+    """Where a package's modules are, found without importing it."""
+    import importlib.util
+
+    try:
+        found = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return None
+    return Path(found.origin).parent if found and found.origin else None
+
+
+def tree(path: Path) -> ast.Module | None:
+    """The syntax of a source file; None where it cannot be read."""
+    try:
+        if path.stat().st_size > LARGEST_SOURCE_BYTES:
+            return None
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def constants(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Literals that a module assigns to `names` at its top level."""
+    parsed = tree(path)
+    found: dict[str, Any] = {}
+    for node in parsed.body if parsed else ():
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            target, value = node.targets[0].id, node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            target, value = node.target.id, node.value
+        else:
+            continue
+        if target in names:
+            try:
+                found[target] = ast.literal_eval(value)
+            except ValueError:
+                continue
+    return found
+
+
+def torch_text() -> dict[str, Any]:
+    """What torch/version.py states of the build."""
+    place = folder("torch")
+    return constants(place / "version.py", ("__version__", "cuda", "hip", "xpu")) if place else {}
+
+
+def transformers_text() -> dict[str, Any]:
+    """{"attention": names or null, "kernels": [least, below] or a specifier or null}, from the installed source."""
+    place = folder("transformers")
+    if place is None:
+        return {}
+    return {"attention": attention(place / "modeling_utils.py"), "kernels": kernels(place)}
+
+
+def attention(path: Path) -> list[str] | None:
+    """Backends in the registry: `AttentionInterface._global_mapping`, in 4.48 to 4.50 `ALL_ATTENTION_FUNCTIONS`."""
+    parsed = tree(path)
+    for node in ast.walk(parsed) if parsed else ():
+        match node:
+            case ast.Assign(targets=[ast.Name("_global_mapping")], value=ast.Dict(keys=keys)):
+                return texts(keys)
+            case ast.Call(
+                func=ast.Attribute(ast.Name("ALL_ATTENTION_FUNCTIONS"), "update"), args=[ast.Dict(keys=keys)]
+            ):
+                return texts(keys)
+    return None
+
+
+def texts(nodes: list[Any]) -> list[str]:
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def kernels(place: Path) -> list[str] | str | None:
+    """Both bounds that the library's own check compares with; older versions have only the declared requirement."""
+    names = ("KERNELS_MIN_VERSION", "KERNELS_MAX_VERSION")
+    bounds = constants(place / "utils" / "import_utils.py", names)
+    if len(bounds) == len(names):
+        return [str(bounds[name]) for name in names]
+    declared = constants(place / "dependency_versions_table.py", ("deps",)).get("deps", {}).get("kernels")
+    return str(declared).removeprefix("kernels") if declared else None
+
+
+def compiler() -> bool:
+    """Whether Inductor would find a C++ compiler: torch/_inductor/config.py (`cpp.cxx`) and cpp_builder.py."""
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    return shutil.which(os.environ.get("CXX", usual)) is not None
+
+
+def torch_says() -> dict[str, Any]:
+    """What torch finds; importing it takes a second or two, more when its files are not in the page cache."""
+    import torch
+
+    kind = accelerator(torch)
+    answer = {"version": str(torch.__version__), "threads": torch.get_num_threads(), "accelerator": kind}
+    if kind is not None:
+        answer["bf16"] = bf16(torch, kind)
+        answer["devices"] = devices(torch, kind)
+    return answer
+
+
+def accelerator(torch: Any) -> str | None:
+    """cuda (also for ROCm), xpu or mps: the first that torch can use."""
+    if torch.cuda.is_available():
+        return "cuda"
+    if getattr(torch, "xpu", None) is not None and torch.xpu.is_available():
+        return "xpu"
+    mps = getattr(torch.backends, "mps", None)
+    return "mps" if mps is not None and mps.is_available() else None
+
+
+def bf16(torch: Any, kind: str) -> bool | None:
+    """Whether the first device computes in bf16 itself; newer torch answers yes for emulation too unless asked."""
+    if kind == "mps":
+        newer = getattr(torch.backends.mps, "is_macos_or_newer", None)
+        return bool(newer(14, 0)) if newer else None
+    if kind == "xpu":
+        return bool(torch.xpu.is_bf16_supported()) if hasattr(torch.xpu, "is_bf16_supported") else None
+    return bool(torch.version.hip) or torch.cuda.get_device_capability(0)[0] >= 8
+
+
+def devices(torch: Any, kind: str) -> list[dict[str, Any]]:
+    """The devices in torch's order; what this version of torch does not tell is null."""
+    if kind == "mps":
+        ask = getattr(torch.mps, "recommended_max_memory", None)
+        return [{"uuid": None, "pci": None, "name": None, "memory_bytes": int(ask()) if ask else None}]
+    side = getattr(torch, kind)
+    return [device(side.get_device_properties(index)) for index in range(side.device_count())]
+
+
+def device(found: Any) -> dict[str, Any]:
+    uuid = getattr(found, "uuid", None)
+    place = [getattr(found, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
+    return {
+        "uuid": str(uuid) if uuid is not None else None,
+        "pci": "{:04x}:{:02x}:{:02x}".format(*place) if None not in place else None,
+        "name": str(found.name),
+        "memory_bytes": int(found.total_memory),
+    }
+
+
+def main(path: str) -> None:
+    answer: dict[str, Any] = {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "system": f"{sys.platform} {platform.machine()}",
+        "versions": versions(),
+        "torch_text": torch_text(),
+        "transformers_text": transformers_text(),
+        "compiler": compiler(),
+    }
+    print(json.dumps(answer), flush=True)
+    try:
+        answer["torch"] = torch_says()
+    except Exception as error:  # noqa: BLE001 - whatever a broken torch raises is what the person needs to be told
+        answer["torch_error"] = f"{type(error).__name__}: {error}"
+    whole = Path(path + ".part")
+    whole.write_text(json.dumps(answer), encoding="utf-8")
+    whole.replace(path)
+
+
+if __name__ == "__main__":
+    here = str(Path(__file__).resolve().parent)
+    sys.path[:] = [entry for entry in sys.path if str(Path(entry or ".").resolve()) != here]
+    main(sys.argv[2])
