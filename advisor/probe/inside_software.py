@@ -5,8 +5,10 @@ read from package metadata and, for transformers, from its source text: importin
 printed as a line of JSON before torch is imported, so that a torch that hangs or crashes does not take it along.
 
 Answer: {"python", "versions": {package: version | null}, "torch_text": {...}, "transformers_text": {...}, "compiler"}
-and, where torch is there, "torch": {...} or "torch_error": text.
+and, where torch is there, "torch": {...}. A torch that cannot be imported ends the program.
 """
+
+from __future__ import annotations  # The target may run an older Python than this program does.
 
 import ast
 import json
@@ -104,14 +106,23 @@ def attention(path: Path) -> list[str] | None:
     """Backends in the registry: `AttentionInterface._global_mapping`, in 4.48 to 4.50 `ALL_ATTENTION_FUNCTIONS`."""
     parsed = tree(path)
     for node in ast.walk(parsed) if parsed else ():
-        match node:
-            case ast.Assign(targets=[ast.Name("_global_mapping")], value=ast.Dict(keys=keys)):
-                return texts(keys)
-            case ast.Call(
-                func=ast.Attribute(ast.Name("ALL_ATTENTION_FUNCTIONS"), "update"), args=[ast.Dict(keys=keys)]
-            ):
-                return texts(keys)
+        if isinstance(node, ast.Assign) and is_name(node.targets[0], "_global_mapping"):
+            found = node.value
+        elif isinstance(node, ast.Call) and is_update(node.func, "ALL_ATTENTION_FUNCTIONS") and node.args:
+            found = node.args[0]
+        else:
+            continue
+        if isinstance(found, ast.Dict):
+            return texts(found.keys)
     return None
+
+
+def is_name(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def is_update(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "update" and is_name(node.value, name)
 
 
 def texts(nodes: list[Any]) -> list[str]:
@@ -196,10 +207,8 @@ def main(path: str) -> None:
         "compiler": compiler(),
     }
     print(json.dumps(answer), flush=True)
-    try:
+    if answer["versions"]["torch"] or folder("torch"):
         answer["torch"] = torch_says()
-    except Exception as error:  # noqa: BLE001 - whatever a broken torch raises is what the person needs to be told
-        answer["torch_error"] = f"{type(error).__name__}: {error}"
     whole = Path(path + ".part")
     whole.write_text(json.dumps(answer), encoding="utf-8")
     whole.replace(path)
