@@ -29,8 +29,10 @@ def verdict(rule: Rule, facts: Facts) -> Verdict:
 
 
 def _because(conditions: Sequence[Condition], facts: Facts) -> tuple[Because, ...]:
-    return tuple(
-        Because(condition.text, clause.fact, facts.get(clause.fact))
-        for condition in conditions
-        for clause in clauses_of(condition)
-    )
+    """What settled each condition: of a group that holds the clauses that hold, else all of them."""
+    found = []
+    for condition in conditions:
+        clauses = clauses_of(condition)
+        settling = [clause for clause in clauses if judge(clause, facts) is True] or clauses
+        found += [Because(clause.text, clause.fact, facts.get(clause.fact)) for clause in settling]
+    return tuple(found)

@@ -4,6 +4,8 @@ import argparse
 import shlex
 from pathlib import Path
 
+from rich.markup import escape
+
 from advisor import child, named_folders, planfile
 from advisor.commands import options as common
 from advisor.commands.probe import look
@@ -103,10 +105,11 @@ def _output(options: argparse.Namespace) -> Path | None:
 def _say_next(plan: Plan, options: argparse.Namespace, output: Path) -> None:
     talk = terminal.talk()
     if plan.steps:
-        talk.print(f"Plan written to {output}. Prove it: [bold]perf-advisor apply --plan {shlex.quote(str(output))}[/]")
+        command = f"[bold]perf-advisor apply --plan {shlex.quote(str(output))}[/]"
+        talk.print(f"Plan written to {output}. Prove it: {command}", soft_wrap=True)
     else:
-        talk.print(f"Written to {output}.")
-    talk.print(f"[dim]The same without questions: {command_line(plan, options)}[/]", soft_wrap=True)
+        talk.print(f"Written to {output}.", soft_wrap=True)
+    talk.print(f"[dim]The same without questions: {escape(command_line(plan, options))}[/]", soft_wrap=True)
 
 
 def command_line(plan: Plan, options: argparse.Namespace) -> str:

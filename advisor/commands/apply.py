@@ -1,0 +1,56 @@
+"""`perf-advisor apply --plan FILE`: run baseline and plan side by side, keep what holds."""
+
+import argparse
+from pathlib import Path
+
+from advisor import apply, child, planfile, rulebook
+from advisor.apply import Applied, Budget
+from advisor.commands import options as common
+from advisor.plan import Plan
+from advisor.show import report, terminal
+from advisor.show import verification as screen
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when the plan holds or gains nothing (nothing was made worse), 1 when it failed."""
+    plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model)
+    python = child.target_python(options.python)
+    if options.dry_run:
+        return _dry_run(plan, python, options)
+    talk = terminal.talk()
+    applied = apply.apply(
+        plan,
+        python,
+        options.weights,
+        lambda line: talk.print(line, style="dim", markup=False, soft_wrap=True),
+        Budget(limit_seconds=options.limit_seconds) if options.limit_seconds else Budget(),
+    )
+    _hand_over(plan, applied, options)
+    if options.json:
+        common.print_json(applied.to_json())
+    else:
+        terminal.out().print(screen.screen(plan, applied))
+    return 1 if applied.outcome == "failed" else 0
+
+
+def _dry_run(plan: Plan, python: str, options: argparse.Namespace) -> int:
+    """Show both programs and the order of the processes; with --export, write the plan's."""
+    rehearsal = apply.rehearse(plan, python, options.weights)
+    if options.export:
+        apply.write_export(Path(options.export), apply.export(plan, plan.setup, options.weights))
+    if options.json:
+        common.print_json(rehearsal)
+    else:
+        terminal.out().print(screen.rehearsal(rehearsal))
+    return 0
+
+
+def _hand_over(plan: Plan, applied: Applied, options: argparse.Namespace) -> None:
+    """Write what was asked for: the final setup as a program, the result as a page."""
+    talk = terminal.talk()
+    if options.export:
+        apply.write_export(Path(options.export), apply.export(plan, applied.setup, options.weights))
+        talk.print(f"The final setup as a program: {options.export}", markup=False, soft_wrap=True)
+    if options.report:
+        report.write(Path(options.report), screen.screen(plan, applied))
+        talk.print(f"The result as a page: {options.report}", markup=False, soft_wrap=True)

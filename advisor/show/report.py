@@ -1,0 +1,33 @@
+"""A screen as a page of HTML that stands alone: what the terminal shows, for sending on."""
+
+import io
+import os
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+
+from advisor.errors import Mistake, RequestError
+
+WIDTH = 100
+
+
+def page(screen: RenderableType) -> str:
+    """The screen as HTML with its styles inside; no script, nothing fetched."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False, force_terminal=True)
+    console.print(screen)
+    return console.export_html(inline_styles=True)
+
+
+def write(path: Path, screen: RenderableType) -> None:
+    """Write the page whole or not at all.
+
+    Raises:
+        RequestError: the place cannot be written to.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(page(screen), encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise RequestError(Mistake("--report", f"{path} cannot be written: {error.strerror}")) from error
