@@ -188,10 +188,10 @@ def devices(torch: Any, kind: str) -> list[dict[str, Any]]:
 
 def device(found: Any) -> dict[str, Any]:
     uuid = getattr(found, "uuid", None)
-    place = [getattr(found, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
+    domain, bus, slot = (getattr(found, f"pci_{part}_id", None) for part in ("domain", "bus", "device"))
     return {
         "uuid": str(uuid) if uuid is not None else None,
-        "pci": "{:04x}:{:02x}:{:02x}".format(*place) if None not in place else None,
+        "pci": None if domain is None or bus is None or slot is None else f"{domain:04x}:{bus:02x}:{slot:02x}",
         "name": str(found.name),
         "memory_bytes": int(found.total_memory),
     }

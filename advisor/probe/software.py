@@ -18,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 
 from advisor import child
 from advisor.facts import Fact, Facts, Known, Unknown
+from advisor.probe.privacy import without_places
 from advisor.vocabulary import SOFTWARE
 
 PROGRAM = Path(__file__).with_name("inside_software.py")
@@ -62,7 +63,8 @@ def look(python: str, limit_seconds: float) -> Software:
     match outcome:
         case child.Answered(answer):
             return from_answers(read, answer.get("torch"), "torch is not installed")
-        case child.Died(reason):
+        case child.Died(told):
+            reason = without_places(told)
             return from_answers(read, None, f"importing torch failed: {reason}" if read else reason)
 
 
