@@ -4,7 +4,7 @@ Two paths on the command line: the request (empty) and the answer, both JSON. On
 read from package metadata and, for transformers, from its source text: importing it costs seconds. What was read is
 printed as a line of JSON before torch is imported, so that a torch that hangs or crashes does not take it along.
 
-Answer: {"python", "versions": {package: version | null}, "torch_text": {...}, "transformers_text": {...}, "compiler"}
+Answer: {"python", "system", "packages": {name: {"found", "version"}}, "torch_text", "transformers_text", "compiler"}
 and, where torch is there, "torch": {...}. A torch that cannot be imported ends the program.
 """
 
@@ -16,29 +16,37 @@ import os
 import platform
 import shutil
 import sys
+import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-DISTRIBUTIONS = {
-    "torch": ("torch",),
-    "transformers": ("transformers",),
-    "accelerate": ("accelerate",),
-    "bitsandbytes": ("bitsandbytes",),
-    "kernels": ("kernels",),
-    "flash_attn": ("flash-attn",),
-    "flash_attn_3": ("flash-attn-3",),
-    "gptqmodel": ("gptqmodel",),
-    "torchao": ("torchao",),
-    "quanto": ("optimum-quanto",),
-    "triton": ("triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu", "triton-xpu", "triton-windows"),
+PACKAGES = {
+    "torch": ("torch", ()),
+    "transformers": ("transformers", ()),
+    "accelerate": ("accelerate", ()),
+    "bitsandbytes": ("bitsandbytes", ()),
+    "kernels": ("kernels", ()),
+    "flash_attn": ("flash_attn", ("flash-attn",)),
+    "flash_attn_3": ("flash_attn_interface", ("flash-attn-3",)),
+    "gptqmodel": ("gptqmodel", ()),
+    "torchao": ("torchao", ()),
+    "quanto": ("optimum", ("optimum-quanto",)),
+    "triton": ("triton", ("triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu", "triton-windows")),
 }
-"""The names under which each package is distributed; the first one found counts."""
+"""For each package its module and the distributions it comes from, where they are named otherwise. Version 4 of flash
+attention has the module of version 2 (transformers/utils/import_utils.py tells them apart by distribution, too)."""
 LARGEST_SOURCE_BYTES = 4_000_000
 
 
-def versions() -> dict[str, str | None]:
-    return {name: next(filter(None, map(version, names)), None) for name, names in DISTRIBUTIONS.items()}
+def packages() -> dict[str, dict[str, Any]]:
+    """{"found": both module and metadata are there, "version"}; torch counts without metadata (a source checkout)."""
+    answer = {}
+    for name, (module, distributions) in PACKAGES.items():
+        stated = next(filter(None, map(version, distributions or (module,))), None)
+        there = folder(module) is not None and (stated is not None or name == "torch")
+        answer[name] = {"found": there, "version": stated if there else None}
+    return answer
 
 
 def version(distribution: str) -> str | None:
@@ -56,7 +64,11 @@ def folder(package: str) -> Path | None:
         found = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         return None
-    return Path(found.origin).parent if found and found.origin else None
+    if found is None:
+        return None
+    # A namespace package (optimum may be one) has folders and no file of its own.
+    places = [found.origin] if found.origin else list(found.submodule_search_locations or ())
+    return Path(places[0]).parent if places else None
 
 
 def tree(path: Path) -> ast.Module | None:
@@ -95,11 +107,18 @@ def torch_text() -> dict[str, Any]:
 
 
 def transformers_text() -> dict[str, Any]:
-    """{"attention": names or null, "kernels": [least, below] or a specifier or null}, from the installed source."""
+    """What the installed source states: attention backends, and the versions of `kernels` it accepts."""
     place = folder("transformers")
     if place is None:
         return {}
-    return {"attention": attention(place / "modeling_utils.py"), "kernels": kernels(place)}
+    names = ("KERNELS_MIN_VERSION", "KERNELS_MAX_VERSION")
+    bounds = constants(place / "utils" / "import_utils.py", names)
+    declared = constants(place / "dependency_versions_table.py", ("deps",)).get("deps", {}).get("kernels")
+    return {
+        "attention": attention(place / "modeling_utils.py"),
+        "kernels_bounds": [bounds.get(name) for name in names],
+        "kernels_declared": declared[len("kernels") :] if declared else None,
+    }
 
 
 def attention(path: Path) -> list[str] | None:
@@ -129,16 +148,6 @@ def texts(nodes: list[Any]) -> list[str]:
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
-def kernels(place: Path) -> list[str] | str | None:
-    """Both bounds that the library's own check compares with; older versions have only the declared requirement."""
-    names = ("KERNELS_MIN_VERSION", "KERNELS_MAX_VERSION")
-    bounds = constants(place / "utils" / "import_utils.py", names)
-    if len(bounds) == len(names):
-        return [str(bounds[name]) for name in names]
-    declared = constants(place / "dependency_versions_table.py", ("deps",)).get("deps", {}).get("kernels")
-    return str(declared).removeprefix("kernels") if declared else None
-
-
 def compiler() -> bool:
     """Whether Inductor would find a C++ compiler: torch/_inductor/config.py (`cpp.cxx`) and cpp_builder.py."""
     usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
@@ -149,12 +158,17 @@ def torch_says() -> dict[str, Any]:
     """What torch finds; importing it takes a second or two, more when its files are not in the page cache."""
     import torch
 
-    kind = accelerator(torch)
-    answer = {"version": str(torch.__version__), "threads": torch.get_num_threads(), "accelerator": kind}
-    if kind is not None:
-        answer["bf16"] = bf16(torch, kind)
-        answer["devices"] = devices(torch, kind)
-    return answer
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        kind = accelerator(torch)
+    return {
+        "version": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        "accelerator": kind,
+        "warnings": [str(warning.message) for warning in warned],
+        "bf16": bf16(torch, kind) if kind else None,
+        "devices": devices(torch, kind) if kind else [],
+    }
 
 
 def accelerator(torch: Any) -> str | None:
@@ -181,12 +195,14 @@ def devices(torch: Any, kind: str) -> list[dict[str, Any]]:
     """The devices in torch's order; what this version of torch does not tell is null."""
     if kind == "mps":
         ask = getattr(torch.mps, "recommended_max_memory", None)
-        return [{"uuid": None, "pci": None, "name": None, "memory_bytes": int(ask()) if ask else None}]
+        return [{"memory_bytes": int(ask()) if ask else None, "integrated": True}]
     side = getattr(torch, kind)
-    return [device(side.get_device_properties(index)) for index in range(side.device_count())]
+    is_cuda = kind == "cuda" and not torch.version.hip
+    return [device(side.get_device_properties(index), is_cuda) for index in range(side.device_count())]
 
 
-def device(found: Any) -> dict[str, Any]:
+def device(found: Any, is_cuda: bool) -> dict[str, Any]:
+    """One device; the memory is what programs can have."""
     uuid = getattr(found, "uuid", None)
     domain, bus, slot = (getattr(found, f"pci_{part}_id", None) for part in ("domain", "bus", "device"))
     return {
@@ -194,6 +210,8 @@ def device(found: Any) -> dict[str, Any]:
         "pci": None if domain is None or bus is None or slot is None else f"{domain:04x}:{bus:02x}:{slot:02x}",
         "name": str(found.name),
         "memory_bytes": int(found.total_memory),
+        "capability": float(f"{found.major}.{found.minor}") if is_cuda else None,
+        "integrated": bool(found.is_integrated) if hasattr(found, "is_integrated") else None,
     }
 
 
@@ -201,13 +219,13 @@ def main(path: str) -> None:
     answer: dict[str, Any] = {
         "python": ".".join(map(str, sys.version_info[:3])),
         "system": f"{sys.platform} {platform.machine()}",
-        "versions": versions(),
+        "packages": packages(),
         "torch_text": torch_text(),
         "transformers_text": transformers_text(),
         "compiler": compiler(),
     }
     print(json.dumps(answer), flush=True)
-    if answer["versions"]["torch"] or folder("torch"):
+    if answer["packages"]["torch"]["found"]:
         answer["torch"] = torch_says()
     whole = Path(path + ".part")
     whole.write_text(json.dumps(answer), encoding="utf-8")
