@@ -38,7 +38,10 @@ def look(root: Path = ROOT, system: str = sys.platform) -> Facts:
     if system == "linux":
         cpu = from_cpuinfo(_text(root / "proc/cpuinfo"))
         return facts | cpu | cores(limits) | memory(_text(root / "proc/meminfo"), limits) | surroundings(root)
-    elsewhere: dict[str, Fact] = {"host.container": Unknown("not looked for on this system"), "host.wsl": Known(False, "python")}
+    elsewhere: dict[str, Fact] = {
+        "host.container": Unknown("not looked for on this system"),
+        "host.wsl": Known(False, "python"),
+    }
     cpu = from_sysctl(_sysctl()) if system == "darwin" else _cpu_of_python()
     return facts | cpu | cores(limits) | _memory_of_psutil() | Facts(elsewhere)
 
