@@ -1,6 +1,7 @@
 """What all tests share: no test touches the user's own folders, or the network."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,19 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     os.environ.pop("COLUMNS", None)
+
+
+@pytest.fixture
+def snapshot(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compares a screen with the reviewed one in `snapshots/` beside the test; UPDATE_SNAPSHOTS=1 writes it anew."""
+
+    def compare(name: str, screen: str) -> None:
+        path = Path(request.path).parent / "snapshots" / f"{name}.txt"
+        screen = "\n".join(line.rstrip() for line in screen.splitlines()) + "\n"
+        if os.environ.get("UPDATE_SNAPSHOTS"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(screen, encoding="utf-8")
+        assert path.exists(), f"no reviewed screen {path.name}; write it with UPDATE_SNAPSHOTS=1 and read it"
+        assert screen == path.read_text(encoding="utf-8")
+
+    return compare
