@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from advisor import rulebook
-from advisor.errors import Mistake, RequestError
-from advisor.facts import Facts, Value, read_machine
+from advisor.errors import MachineError, Mistake, RequestError
+from advisor.facts import Facts, Value, from_json, read_machine, to_json
+from advisor.probe import kept
 from advisor.rule import Rule
 from advisor.setup import read_assignment
 
@@ -22,6 +23,19 @@ def rules(options: argparse.Namespace) -> tuple[Rule, ...]:
 def recorded_machine(options: argparse.Namespace) -> Facts | None:
     """The machine of --machine, or None where it is to be probed."""
     return read_machine(Path(options.machine), rulebook.full_vocabulary()) if options.machine else None
+
+
+def remember_machine(facts: Facts) -> None:
+    """Keep what was probed, for commands that must answer at once."""
+    kept.write("machine", "last", {"facts": to_json(facts)})
+
+
+def last_machine() -> Facts | None:
+    """This machine as it was last probed; None where it never was, or the record is of another version."""
+    try:
+        return from_json((kept.read("machine", "last") or {}).get("facts"), rulebook.full_vocabulary(), "last probe")
+    except MachineError:
+        return None
 
 
 def stated_knobs(options: argparse.Namespace) -> dict[str, Value]:

@@ -3,7 +3,7 @@
 import argparse
 
 from advisor import child, probe
-from advisor.commands.options import print_json, recorded_machine
+from advisor.commands.options import print_json, recorded_machine, remember_machine
 from advisor.facts import Facts
 from advisor.probe import speed
 from advisor.show import machine as screen
@@ -26,4 +26,6 @@ def look(options: argparse.Namespace, with_speed: bool) -> Facts:
     python = child.target_python(options.python)
     with talk.status("Looking at this machine ...") if talk.is_terminal else terminal.quiet():
         facts = probe.machine(python)
-        return facts | speed.constants(python, facts) if with_speed else facts
+        facts = facts | speed.constants(python, facts) if with_speed else facts
+    remember_machine(facts)
+    return facts

@@ -1,0 +1,57 @@
+"""`perf-advisor explain [FILE ...]`: what a pasted failure means, why on this machine, and what to type."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from advisor import errorbook, rulebook
+from advisor.commands import options as common
+from advisor.errors import Mistake, RequestError
+from advisor.explain import explain
+from advisor.facts import Facts
+
+STDIN = "-"
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 when every text was recognized, else 1. One JSON object a line with --json, in the order of the arguments."""
+    texts = [(source, _text(source, options)) for source in options.files or [STDIN]]
+    rules = errorbook.load(rulebook.shipped() / "errors", *_own_folders(options))
+    machine = _machine(options)
+    known = True
+    for source, text in texts:
+        diagnosis = explain(text, source, machine, rules)
+        known = known and diagnosis.recognized
+        if options.json:
+            common.print_json(diagnosis.to_json(), compact=True)
+        else:
+            from advisor.show import diagnosis as screen
+            from advisor.show import terminal
+
+            terminal.out().print(screen.screen(diagnosis))
+    return 0 if known else 1
+
+
+def _own_folders(options: argparse.Namespace) -> list[Path]:
+    """The errors/ folder of each --rules folder that has one."""
+    return [folder for name in options.rules or () if (folder := Path(name) / "errors").is_dir()]
+
+
+def _text(source: str, options: argparse.Namespace) -> str:
+    """The text of a file or of standard input; a person at a terminal is asked to paste it."""
+    if source == STDIN:
+        if sys.stdin.isatty() and not options.no_input:
+            from advisor.show.paste import read_pasted
+
+            return read_pasted()
+        return sys.stdin.buffer.read().decode("utf-8", errors="replace")
+    try:
+        return Path(source).read_bytes().decode("utf-8", errors="replace")
+    except OSError as error:
+        raise RequestError(Mistake(source, error.strerror or str(error))) from error
+
+
+def _machine(options: argparse.Namespace) -> Facts | None:
+    """The recorded machine, else this one as it was last probed: probing now would take seconds."""
+    recorded = common.recorded_machine(options)
+    return recorded if recorded is not None else common.last_machine()
