@@ -29,7 +29,8 @@ GEFORCE_ARITHMETIC_SHARE = 0.65
 # Times that keys and values are read or written in one step: the growing cache is copied, and up to 4.53 each key head
 # was repeated for its query heads (published A100 runs: 8 passes with transformers 4.34, 5 with 4.46). Since 4.54
 # nothing is repeated: two for the copy and one for reading. The last figure is reasoned, not measured.
-PASSES = ((Version("4.54"), 3.0, False), (Version("4.46"), 5.0, True), (Version("0"), 8.0, True))
+NEWEST_PASSES = 3.0
+PASSES = ((Version("4.54"), NEWEST_PASSES, False), (Version("4.46"), 5.0, True), (Version("0"), 8.0, True))
 # Host seconds of one layer where nobody measured, by kind of machine: published runs give 1.24-1.7 ms (T4 in hosted
 # notebooks), 0.34-0.76 (GeForce), 0.60-0.96 (data centres). It is the host's property, hence the wide band.
 T4_HOST_SECONDS = 1.4e-3
@@ -134,12 +135,14 @@ def _with_threads(found: Constants, machine: Facts, threads: int | None) -> Cons
 
 
 def _of_accelerator(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
-    device = machine.text("speed.device")
-    if device is not None and device == machine.text("gpu.name"):
-        measured = _measured(machine, dtype, ACCELERATOR_POWER)
-        if measured is not None:
-            return measured
-    return _of_catalog(machine, setup, dtype)
+    passes, repeated = _passes(machine, setup)
+    if machine.text("speed.device") in (None, "cpu"):
+        return _of_catalog(machine, setup, dtype)
+    measured = _measured(machine, dtype, ACCELERATOR_POWER)
+    if measured is None:
+        return _of_catalog(machine, setup, dtype)
+    # What was measured is copying a cache and reading it once, with a pair of keys and values for each query head.
+    return replace(measured, kv_byte_seconds=measured.kv_byte_seconds * passes / NEWEST_PASSES, kv_repeated=repeated)
 
 
 def _of_catalog(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
@@ -152,7 +155,7 @@ def _of_catalog(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
     share = GEFORCE_ARITHMETIC_SHARE if geforce else ARITHMETIC_SHARE
     flops = _flops(machine, rates, dtype)
     passes, repeated = _passes(machine, setup)
-    host = machine.number("speed.layer_host_seconds") if machine.text("speed.device") == name else None
+    host = machine.number("speed.layer_host_seconds") if machine.text("speed.device") not in (None, "cpu") else None
     layer = host or (GEFORCE_HOST_SECONDS if geforce else OTHER_HOST_SECONDS)
     if host is None and devices.normalized(name) in ("t4", "tesla t4"):
         layer = T4_HOST_SECONDS

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from advisor.probe import kept
 from advisor.vocabulary import CALIBRATION
 
 PROGRAM = Path(__file__).with_name("inside_speed.py")
-LIMIT_SECONDS = 90.0
+LIMIT_SECONDS = 40.0
 """Six seconds are usual, three of them imports; a busy or slow machine takes several times as long."""
+DISTURBED_SECONDS = 600.0
+"""How long constants are kept that were measured beside other programs."""
 BUSY_SHARE = 0.1
 QUIET_SECONDS, PATIENCE_SECONDS = 0.25, 4.0
 KIND = "speed"
@@ -25,6 +28,7 @@ DEPENDS_ON = (
     *("host.cpu", "host.cores_usable", "gpu.name", "gpu.driver", "gpu.mig"),
 )
 """Facts whose change makes kept constants worthless."""
+QUIET_ENVIRONMENT = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
 TYPES = ("float32", "bfloat16", "float16")
 
 
@@ -79,24 +83,41 @@ def constants(python: str, machine: Facts, heard: Callable[[str], None] = lambda
     if found is not None:
         return found
     heard("Measuring what this machine can do (once) ...")
-    facts, undisturbed = _measured(python, machine)
-    if undisturbed:
-        kept.write(KIND, name, {fact: fact_to_json(facts.get(fact)) for fact in facts})
-    return facts
+    measured = _measured(python, machine)
+    if measured.complete:
+        until = time.time() + DISTURBED_SECONDS if measured.busy > BUSY_SHARE else None
+        facts = {fact: fact_to_json(measured.facts.get(fact)) for fact in measured.facts}
+        kept.write(KIND, name, {"facts": facts, "until": until})
+    return measured.facts
 
 
 def _kept(name: str) -> Facts | None:
-    """The kept constants; None where there are none, or a file that does not read like them."""
-    found = kept.read(KIND, name)
+    """The kept constants; None where there are none, they are too old, or the file does not read like them."""
+    match kept.read(KIND, name):
+        case {"facts": facts, "until": None}:
+            pass
+        case {"facts": facts, "until": float(until)} if time.time() < until < time.time() + DISTURBED_SECONDS:
+            pass
+        case _:
+            return None
     try:
-        facts = None if found is None else from_json(found, Vocabulary(CALIBRATION), "kept constants")
+        found = from_json(facts, Vocabulary(CALIBRATION), "kept constants")
     except MachineError:
         return None
-    return facts if facts is not None and facts.text("speed.device") is not None else None
+    return found if found.text("speed.device") is not None else None
 
 
-def _measured(python: str, machine: Facts) -> tuple[Facts, bool]:
-    """The constants, and whether they are worth keeping. Measured twice when other programs disturb the first time."""
+@dataclass(frozen=True)
+class Measured:
+    """Constants, the share of the cores that others took meanwhile, and whether nothing failed."""
+
+    facts: Facts
+    busy: float
+    complete: bool
+
+
+def _measured(python: str, machine: Facts) -> Measured:
+    """The constants; measured twice when other programs disturb the first time."""
     clock = Clock()
     outcome = _asked(python, machine, disturbed=False)
     busy = _busy(clock, outcome)
@@ -107,17 +128,16 @@ def _measured(python: str, machine: Facts) -> tuple[Facts, bool]:
         busy = _busy(clock, outcome)
     match outcome:
         case child.Died(reason):
-            return _unknown(reason), False
+            return Measured(_unknown(reason), busy, complete=False)
         case child.Answered(answer):
-            facts = read(answer, busy)
-            return facts, busy <= BUSY_SHARE and not answer["missing"]
+            return Measured(read(answer, busy), busy, complete=not answer["missing"])
 
 
 def _asked(python: str, machine: Facts, disturbed: bool) -> child.Outcome:
     request = {"cores": machine.count("host.cores_usable"), "disturbed": disturbed}
-    return child.run(
-        python, PROGRAM, request, LIMIT_SECONDS, {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
-    )
+    # Threads that wait actively for each other come to a standstill when one of them has lost its core.
+    waiting = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"} if disturbed else {}
+    return child.run(python, PROGRAM, request, LIMIT_SECONDS, {**QUIET_ENVIRONMENT, **waiting})
 
 
 def _busy(clock: Clock, outcome: child.Outcome) -> float:
@@ -128,7 +148,7 @@ def _busy(clock: Clock, outcome: child.Outcome) -> float:
         case child.Answered():
             return clock.busy(1) or 0.0
         case child.Died():
-            return 0.0
+            return clock.busy(os.cpu_count() or 1) or 0.0
 
 
 def _wait_for_quiet() -> None:
