@@ -20,10 +20,14 @@ MEMORY_KINDS = (
     "disk_or_shm",
 )  # fmt: skip
 
-STEPS = ("root", "limit", "size", "free", "elsewhere", "cached", "frame", "phase", "bare", "error", "notice", "symptom")
+STEPS = (
+    "root", "limit", "size", "free", "elsewhere", "cached", "frame", "card", "phase", "bare", "rest",
+    "error", "notice", "symptom",
+)  # fmt: skip
 """The order of reading. `root`: a cause that makes what follows a consequence. For memory: a named `limit`; an absurd
 or device-sized request (`size`); enough memory is `free`; it is held `elsewhere`; it is `cached`; the failing `frame`
-names a tensor; only the `phase` is known; the failure is `bare`. Then other errors, notices and slow symptoms."""
+names a tensor; the `card` is small; only the `phase` is known; the failure is `bare`; nothing is known (`rest`).
+Then other errors, notices and slow symptoms."""
 
 MOST_WORDS = 400
 KEYS = ("summary", "signs", "what", "why", "fixes", "sources", "cases")
@@ -93,7 +97,7 @@ def words() -> Vocabulary:
 
 
 def load(*folders: Path) -> tuple[ErrorRule, ...]:
-    """The error rules in the `errors` folder of each folder of rules, sorted by id.
+    """The error rules of all folders, sorted by id.
 
     Raises:
         RulebookError: every mistake in every file, and ids that stand twice.
@@ -114,10 +118,10 @@ def load(*folders: Path) -> tuple[ErrorRule, ...]:
 def files(*folders: Path) -> Iterator[tuple[Path, str]]:
     """Every error rule's file and how messages name it. Links that lead outside are left out."""
     for folder in folders:
-        inside = folder / "errors"
-        for path in sorted(inside.glob("*.yaml")):
-            if path.resolve().is_relative_to(inside.resolve()):
-                yield path, f"{folder.name}/errors/{path.name}"
+        root = folder.resolve()
+        for path in sorted(folder.glob("*.yaml")):
+            if path.resolve().is_relative_to(root):
+                yield path, f"{folder.parent.name}/{folder.name}/{path.name}"
 
 
 def _load_one(path: Path, shown: str, mistakes: list[Mistake]) -> ErrorRule | None:
