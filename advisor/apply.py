@@ -26,19 +26,23 @@ from advisor.run.subject import Subject
 from advisor.run.verify import FAILS, HOLDS, Aim, Comparison, Verdict, verify
 from advisor.setup import Setup
 
+__all__ = ["Applied", "Budget", "apply", "export", "first_choices", "rehearse", "subject", "write_export"]
+
 Heard = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long applying may take: timed runs of one process and one process at most (seconds), setups tried, and the
-    time after which no other setup is tried. The first process may download weights."""
+    """How long applying may take: timed runs of one process and one process at most (seconds), setups tried, the time
+    after which no other setup is tried, and how often a process is run again whose runs were all disturbed. The first
+    process may download weights."""
 
     run_seconds: float = 6.0
     limit_seconds: float = 900.0
     download_seconds: float = 7200.0
     attempts: int = 6
     total_seconds: float = 3600.0
+    retries: int = 2
 
 
 def apply(
@@ -172,7 +176,7 @@ class _Bench:
     def __init__(self, plan: Plan, python: str, weights: str | None, heard: Heard, budget: Budget) -> None:
         self.plan, self.python, self.heard, self.budget = plan, python, heard, budget
         self.subject = subject(plan, weights)
-        self.processes = 0
+        self.processes, self.retries = 0, budget.retries
 
     def recipe(self, setup: Setup) -> str:
         return recipe(self.subject, setup)
@@ -183,6 +187,14 @@ class _Bench:
         if refusal := self._too_large(setup):
             self.heard(f"{name}: not run, {refusal}")
             return Failed("start", refusal, "")
+        measured = self._process(setup, name)
+        while isinstance(measured, Measured) and not measured.quiet and self.retries > 0:
+            self.retries -= 1
+            self.heard(f"{name}: other programs kept the processor busy all the time, measuring again")
+            measured = self._process(setup, name)
+        return measured
+
+    def _process(self, setup: Setup, name: str) -> Measurement:
         self.processes += 1
         downloads = self.processes == 1 and self.plan.model.kind == "hub" and not self.subject.random_weights
         measured = measure(

@@ -7,7 +7,7 @@ from typing import Any
 
 from advisor.run.fallback import Attempt, Choice, Choices
 from advisor.run.figures import Failed, Measured, Measurement
-from advisor.run.verify import Aim, Comparison, request_seconds
+from advisor.run.verify import Aim, Comparison, judged_by_memory, request_seconds
 from advisor.setup import Setup
 
 SCHEMA = 1
@@ -50,12 +50,19 @@ class Applied:
         return None
 
     @property
+    def judged_by_memory(self) -> bool:
+        """Whether the gain is one of memory and not of speed."""
+        return judged_by_memory(self.aim, self.baseline, self.comparison.plan)
+
+    @property
     def pays_back_after_requests(self) -> int | None:
         """Requests after which a slower start has paid for itself; 0 where the start is no slower; None if never."""
         before, after = self.baseline, self.final
         if not (isinstance(before, Measured) and isinstance(after, Measured)):
             return None
-        later = _start_seconds(after) - _start_seconds(before)
+        later = sum(
+            getattr(after, name) - getattr(before, name) for name in ("slowest_first_seconds", "quickest_load_seconds")
+        )
         saved = before.seconds - after.seconds
         if later <= 0:
             return 0
@@ -117,8 +124,3 @@ def figures(measurement: Measurement) -> dict[str, Any] | None:
 
 def _failed(measurement: Measurement) -> bool:
     return isinstance(measurement, Failed)
-
-
-def _start_seconds(measured: Measured) -> float:
-    """Loading and the first request, as slow as they were at first: later processes find compiled code ready."""
-    return min(measured.load_seconds) + max(measured.first_seconds)

@@ -15,6 +15,8 @@ from advisor.run.figures import Failed, Logits, Measured, Measurement, Peak, Run
 
 WORKER = Path(__file__).with_name("worker.py")
 LOGIT_PROMPTS = 8
+# How long one process waits, all in all, for other programs to leave the cores alone.
+PATIENCE_SECONDS = 15.0
 # Nothing may ask questions, and progress bars only blur the log that explains a failure.
 ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONUNBUFFERED": "1"}
 
@@ -36,11 +38,18 @@ def measure(
     reached = ["start"]
 
     def note(message: dict[str, Any]) -> None:
-        if isinstance(stage := message.get("stage"), str):
+        stage = message.get("stage")
+        if isinstance(stage, str) and (stage != reached[-1] or "number" in message):
             reached.append(stage)
-            heard(f"{stage} {message['number']}" if isinstance(message.get("number"), int) else stage)
+            heard(f"{stage} {message['number']}" if "number" in message else stage)
 
-    request = {"recipe": recipe, "clock": clock, "budget_seconds": budget_seconds, "logit_prompts": LOGIT_PROMPTS}
+    request = {
+        "recipe": recipe,
+        "clock": clock,
+        "budget_seconds": budget_seconds,
+        "patience_seconds": PATIENCE_SECONDS,
+        "logit_prompts": LOGIT_PROMPTS,
+    }
     try:
         outcome = child.run(python, worker, request, limit_seconds, ENVIRONMENT, note)
     except ValueError:

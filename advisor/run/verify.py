@@ -6,6 +6,7 @@ baseline, plan, baseline, plan; the baseline is the anchor that shows whether th
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from advisor.run.agreement import Agreement, Terms, agreement
@@ -18,8 +19,9 @@ LEAST_NOISE = 0.03
 gain that a plan promises."""
 MOST_DRIFT = 0.15
 """Baseline medians of two rounds that differ by more belong to a machine that changed between them."""
+MOST_ROUNDS = 3
 CLEARLY_SLOWER = 0.6
-"""A plan that reaches less than this share of the baseline's speed gets no second round."""
+"""A plan that reaches less than this share of the baseline gets no second round."""
 MEMORY_NOISE = 0.02
 """Differences of peak memory below this are the allocator's."""
 
@@ -70,34 +72,41 @@ def verify(baseline: Setup, plan: Setup, aim: Aim, try_out: TryOut, known: Measu
     if isinstance(first, Failed) or isinstance(trial, Failed):
         return Comparison(first, trial, _failure(first, trial), None)
     early = judge(first, trial, aim)
-    if early.gain is not None and early.gain < CLEARLY_SLOWER:
+    if early.gain is not None and early.gain < CLEARLY_SLOWER and trial.quiet:
         return Comparison(first, trial, early, agreement(first, trial, terms))
-    rounds = _second_round(baseline, plan, first, trial, aim, try_out)
+    rounds = _more_rounds(baseline, plan, (first, trial), aim, try_out)
     if isinstance(rounds.plan, Failed) or isinstance(rounds.baseline, Failed):
         return rounds
     agreed = agreement(rounds.baseline, rounds.plan, terms)
     verdict = rounds.verdict
-    if verdict.word != FAILS and agreed.broken:
+    if agreed.broken:
         verdict = replace(verdict, word=FAILS, reason=agreed.broken)
     return replace(rounds, verdict=verdict, agreement=agreed)
 
 
-def _second_round(
-    baseline: Setup, plan: Setup, first: Measured, trial: Measured, aim: Aim, try_out: TryOut
-) -> Comparison:
-    """The second round, and a third in place of the first where the machine changed between them."""
-    befores, afters = [first], [trial]
-    drift = 0.0
-    for _ in range(2):
+Round = tuple[Measured, Measured]
+
+
+def _more_rounds(baseline: Setup, plan: Setup, first: Round, aim: Aim, try_out: TryOut) -> Comparison:
+    """A second round; a third where the machine changed between them, and then the two that are most alike."""
+    rounds = [first]
+    while True:
         again, after = try_out(baseline), try_out(plan)
         if isinstance(again, Failed) or isinstance(after, Failed):
             return Comparison(again, after, _failure(again, after), None)
-        befores, afters = [befores[-1], again], [afters[-1], after]
-        drift = abs(befores[1].seconds / befores[0].seconds - 1)
-        if drift <= MOST_DRIFT:
+        rounds.append((again, after))
+        one, other = min(combinations(rounds, 2), key=_drift)
+        drift = _drift((one, other))
+        if drift <= MOST_DRIFT or len(rounds) == MOST_ROUNDS:
             break
-    one, other = pooled(befores), pooled(afters)
-    return Comparison(one, other, judge(one, other, aim), None, drift, drift > MOST_DRIFT)
+    before, trial = pooled([one[0], other[0]]), pooled([one[1], other[1]])
+    return Comparison(before, trial, judge(before, trial, aim), None, drift, drift > MOST_DRIFT)
+
+
+def _drift(pair: tuple[Round, Round]) -> float:
+    """How far the baseline's medians of two rounds lie apart."""
+    seconds = sorted(side[0].seconds for side in pair)
+    return seconds[1] / seconds[0] - 1
 
 
 def _failure(baseline: Measurement, plan: Measurement) -> Verdict:
@@ -112,10 +121,17 @@ def _failure(baseline: Measurement, plan: Measurement) -> Verdict:
 
 def judge(baseline: Measured, plan: Measured, aim: Aim) -> Verdict:
     """The verdict on two measured setups: by the peak of memory for the goals `memory` and `fit`, else by the speed."""
-    if aim.goal in ("memory", "fit") and (saved := _memory_gain(baseline, plan)) is not None:
-        return _judge_gain(saved, MEMORY_NOISE, "of the peak memory")
+    if judged_by_memory(aim, baseline, plan):
+        saved = (baseline.peak_bytes or 0) / (plan.peak_bytes or 1)
+        return _judge_gain(saved, MEMORY_NOISE, "less memory")
     faster = request_seconds(baseline, aim) / request_seconds(plan, aim)
-    return _judge_gain(faster, noise(baseline, plan, aim), "of the speed")
+    return _judge_gain(faster, noise(baseline, plan, aim), "the speed")
+
+
+def judged_by_memory(aim: Aim, baseline: Measurement, plan: Measurement) -> bool:
+    """Whether memory is what counts, and is known of both sides."""
+    known = all(isinstance(side, Measured) and side.peak_bytes for side in (baseline, plan))
+    return known and aim.goal in ("memory", "fit")
 
 
 def request_seconds(measured: Measured, aim: Aim) -> float:
@@ -132,13 +148,8 @@ def noise(baseline: Measured, plan: Measured, aim: Aim) -> float:
     return max(LEAST_NOISE, *sides)
 
 
-def _memory_gain(baseline: Measured, plan: Measured) -> float | None:
-    before, after = baseline.peak_bytes, plan.peak_bytes
-    return before / after if before and after else None
-
-
 def _judge_gain(gain: float, noise: float, what: str) -> Verdict:
-    said = f"{gain:.2f} {what}; the same setup varies by {noise:.0%}"
+    said = f"{gain:.2f} times {what}; the same setup varies by {noise:.0%}"
     if gain > 1 + noise:
         return Verdict(HOLDS, gain, noise, said)
     if gain < 1 - noise:

@@ -1,7 +1,8 @@
 """Measures one recipe in a process of its own, in the target interpreter: load, warm-up, timed runs.
 
 Runs as `python worker.py request.json answer.json` and uses the standard library, torch and what the recipe imports.
-The request: `recipe` (the program's text), `budget_seconds` for timed runs, `clock` (false where the recipe's
+The request: `recipe` (the program's text), `budget_seconds` for timed runs, `patience_seconds` to wait for quiet,
+`clock` (false where the recipe's
 generate takes no stopping criteria), `logit_prompts` (how many prompts' prefill logits to keep).
 Progress goes to stdout as JSON lines ({"stage": ...}), so that whoever waits knows where a process died.
 The answer: `load`, `warmup_seconds`, `runs`, `memory`, `tokens`, `logits`, `versions`, `device`, `threads`.
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
@@ -34,10 +35,7 @@ def module_at(place: Path) -> ModuleType:
     return module
 
 
-if TYPE_CHECKING:
-    from advisor.run import inside_gauges as gauges
-else:
-    gauges = module_at(Path(__file__).resolve().with_name("inside_gauges.py"))
+gauges = module_at(Path(__file__).resolve().with_name("inside_gauges.py"))
 
 FEWEST_RUNS, USUAL_RUNS, MOST_RUNS = 2, 3, 12
 LISTEN_SECONDS = 0.3
@@ -185,11 +183,11 @@ def one_run(recipe: ModuleType, model: Any, prompts: list[list[int]], clocked: b
 
 
 def timed_runs(
-    run: Callable[[], dict[str, Any]], wait: Callable[[float], float], budget_seconds: float
+    run: Callable[[], dict[str, Any]], wait: Callable[[float], float], budget_seconds: float, patience: float
 ) -> list[dict[str, Any]]:
     """Runs until the budget is spent: three, or two where they are slow; twice the budget where others disturb."""
     runs: list[dict[str, Any]] = []
-    spent, patience = 0.0, budget_seconds
+    spent = 0.0
     while len(runs) < MOST_RUNS:
         quiet = sum(not one["disturbed"] for one in runs)
         fewest = FEWEST_RUNS if spent > budget_seconds else USUAL_RUNS
@@ -228,6 +226,7 @@ def measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         lambda: one_run(recipe, model, prompts, clocked),
         lambda patience: wait_for_quiet(needed_cores(model), patience),
         request["budget_seconds"],
+        request["patience_seconds"],
     )
     return {
         "load": loaded,
