@@ -18,6 +18,7 @@ LINEAR = ("linear_attention", "conv", "mamba", "hybrid", "hybrid_sliding")
 FULL = ("full_attention", "hybrid")
 """Layers that keep every token."""
 FLOAT32_BYTES = 4
+LARGEST = 2**40
 FOUR_TIMES_WIDE = ("gpt2", "bloom", "gptj", "codegen", "gpt_bigcode", "falcon", "gpt_neo")
 """Types whose MLP is four times as wide as the residual stream when the configuration names no width."""
 GROUPS = ("total", "embedding", "head", "linear", "experts", "other", "rest", "quantizable")
@@ -40,10 +41,10 @@ class Anatomy:
     missing: str = "not known"
 
     def count(self, *names: str) -> int | None:
-        """The first of the configuration's integers under `names`, or None."""
+        """The first of the configuration's integers under `names` that can be a size, or None."""
         for name in names:
             value = self.text.get(name)
-            if isinstance(value, int) and not isinstance(value, bool):
+            if type(value) is int and 0 <= value < LARGEST:
                 return value
         return None
 
@@ -52,7 +53,7 @@ def facts(anatomy: Anatomy) -> Facts:
     """All facts `model.*` that follow from the anatomy; nothing about files."""
     known: dict[str, Value | None] = {
         "architecture": anatomy.architecture,
-        "type": anatomy.text.get("model_type"),
+        "type": kind if isinstance(kind := anatomy.text.get("model_type"), str) else None,
         "config_dtype": anatomy.dtype,
         **_sizes(anatomy),
         **_layers(anatomy),

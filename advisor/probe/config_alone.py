@@ -17,6 +17,8 @@ OTHER_NAMES = {
     "max_position_embeddings": ("n_positions", "n_ctx", "max_seq_len"),
     "intermediate_size": ("ffn_dim", "n_inner", "ffn_hidden_size"),
 }
+LARGEST = 2**40
+MOST_LAYERS = 10_000
 TEXT_PARTS = ("text_config", "llm_config", "language_config")
 
 
@@ -58,7 +60,7 @@ def anatomy(config: Mapping[str, Any], why: str) -> Anatomy:
     text = _text(config)
     classes = config.get("architectures")
     dtype = config.get("dtype", config.get("torch_dtype"))
-    counted = _groups(text) if text.get("model_type") in FAMILIES and config.get("model_type") in FAMILIES else {}
+    counted = _groups(text) if _type(text) in FAMILIES and config.get("model_type") == _type(text) else {}
     return Anatomy(
         architecture=classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else None,
         text=text,
@@ -71,34 +73,56 @@ def anatomy(config: Mapping[str, Any], why: str) -> Anatomy:
     )
 
 
+def layers(config: Mapping[str, Any]) -> int:
+    """The layers that the configuration names; 0 where it names none."""
+    return _size(_text(config), "num_hidden_layers") or 0
+
+
 def _text(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The language model's part, under the names that newer configurations use, with the defaults of known types."""
+    """The language model's part, under the names that newer configurations use, with the defaults of known types.
+
+    Only names, flags, lists and sensible counts are taken over: a configuration may hold anything.
+    """
     part = next((config[name] for name in TEXT_PARTS if isinstance(config.get(name), dict)), config)
-    text = {"model_type": config.get("model_type"), **part}
+    raw = {"model_type": config.get("model_type"), **part}
+    text = {name: value for name, value in raw.items() if _is_sensible(value)}
     for name, others in OTHER_NAMES.items():
-        given = next((text[other] for other in (name, *others) if isinstance(text.get(other), int)), None)
+        given = next((text[other] for other in (name, *others) if type(text.get(other)) is int), None)
         if given is not None:
             text[name] = given
-    family = FAMILIES.get(str(text["model_type"]))
-    if family is not None:
-        text.setdefault("tie_word_embeddings", family.tied)
+    family = FAMILIES.get(_type(text))
+    if family is not None and not isinstance(text.get("tie_word_embeddings"), bool):
+        text["tie_word_embeddings"] = family.tied
     return text
+
+
+def _is_sensible(value: Any) -> bool:
+    return isinstance(value, str | bool | list) or (type(value) is int and 0 < value < LARGEST)
+
+
+def _type(text: Mapping[str, Any]) -> str:
+    kind = text.get("model_type")
+    return kind if isinstance(kind, str) else ""
+
+
+def _size(text: Mapping[str, Any], name: str) -> int | None:
+    value = text.get(name)
+    return value if type(value) is int else None
 
 
 def _cache_layers(text: Mapping[str, Any]) -> tuple[str, ...] | None:
     """The kind of each layer, where the configuration or a known type tells; None otherwise."""
-    layers, kind = text.get("num_hidden_layers"), text.get("model_type")
+    layers, kind = _size(text, "num_hidden_layers"), _type(text)
     stated = text.get("layer_types")
     if isinstance(stated, list) and all(isinstance(entry, str) for entry in stated):
         return tuple(stated)
-    if type(layers) is not int or not 0 < layers <= 10_000:
+    if layers is None or layers > MOST_LAYERS:
         return None
-    if type(every := text.get("full_attention_interval")) is int and every > 0:
+    if (every := _size(text, "full_attention_interval")) is not None:
         return _every(layers, every, "linear_attention")
     if kind in ALTERNATING:
-        pattern = text.get("sliding_window_pattern", ALTERNATING[kind])
-        return _every(layers, pattern, "sliding_attention") if type(pattern) is int and pattern > 0 else None
-    if kind in WINDOWED and type(text.get("sliding_window")) is int:
+        return _every(layers, _size(text, "sliding_window_pattern") or ALTERNATING[kind], "sliding_attention")
+    if kind in WINDOWED and _size(text, "sliding_window") is not None:
         return ("sliding_attention",) * layers
     return ("full_attention",) * layers if kind in FAMILIES and not text.get("use_sliding_window") else None
 
@@ -110,13 +134,13 @@ def _every(layers: int, every: int, others: str) -> tuple[str, ...]:
 def _groups(text: Mapping[str, Any]) -> dict[str, int]:
     """Parameters of a relative of Llama by group; empty when the configuration leaves a size open."""
     names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-    sizes = [text.get(name) for name in names]
-    hidden, wide, layers, heads, vocabulary = (size if type(size) is int else 0 for size in sizes)
-    if not all((hidden, wide, layers, heads, vocabulary)):
+    sizes = [size for name in names if (size := _size(text, name)) is not None]
+    if len(sizes) < len(names):
         return {}
+    hidden, wide, layers, heads, vocabulary = sizes
     family = FAMILIES[text["model_type"]]
-    head_dim = text.get("head_dim") or hidden // heads
-    q, kv = heads * head_dim, (text.get("num_key_value_heads") or heads) * head_dim
+    head_dim = _size(text, "head_dim") or hidden // heads
+    q, kv = heads * head_dim, (_size(text, "num_key_value_heads") or heads) * head_dim
     experts, router = _experts(text, hidden, wide)
     mlp = 0 if text["model_type"] in MIXTURES else 3 * hidden * wide
     linear = layers * (2 * hidden * q + 2 * hidden * kv + mlp + experts)
@@ -137,5 +161,5 @@ def _experts(text: Mapping[str, Any], hidden: int, wide: int) -> tuple[int, int]
     """Weights of the routed experts of one layer, and of its router; zeros for a dense model."""
     if text["model_type"] not in MIXTURES:
         return 0, 0
-    routed = text.get("num_experts") or text.get("num_local_experts") or 0
-    return routed * 3 * hidden * (text.get("moe_intermediate_size") or wide), routed * hidden
+    routed = _size(text, "num_experts") or _size(text, "num_local_experts") or 0
+    return routed * 3 * hidden * (_size(text, "moe_intermediate_size") or wide), routed * hidden

@@ -121,6 +121,8 @@ def _checked_config(config: Any, where: str) -> dict[str, Any]:
         raise ModelError(Mistake(where, "is no object", "it should be the config.json of a transformers model"))
     if not isinstance(config.get("model_type"), str):
         raise ModelError(Mistake(where, "names no model_type", "add the model_type of its architecture"))
+    if (layers := config_alone.layers(config)) > config_alone.MOST_LAYERS:
+        raise ModelError(Mistake(where, f"names {layers} layers, which no model has"))
     return config
 
 
