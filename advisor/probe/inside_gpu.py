@@ -8,17 +8,10 @@ bytes, clocks in MHz. A reading that fails is null, and `missing` says why.
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-
-def stay_out_of_the_way() -> None:
-    """Drop this file's folder from the path, so that the modules beside it cannot hide a library."""
-    if sys.path and Path(sys.path[0] or ".").resolve() == Path(__file__).resolve().parent:
-        del sys.path[0]
 
 
 def survey() -> dict[str, Any]:
@@ -65,6 +58,7 @@ def device(nvml: Any, index: int) -> dict[str, Any]:
     return {
         "index": index,
         **identity(readings, handle),
+        "pci": readings.take("pci", lambda: as_text(nvml.nvmlDeviceGetPciInfo(handle).busId)),
         "capability": readings.take("capability", lambda: list(nvml.nvmlDeviceGetCudaComputeCapability(handle))),
         "bus_width_bits": readings.take("bus_width_bits", lambda: nvml.nvmlDeviceGetMemoryBusWidth(handle)),
         "memory_clock_mhz": readings.take(
@@ -119,9 +113,11 @@ def main(answer: str) -> None:
     found = json.dumps(survey())
     part = Path(answer + ".part")
     part.write_text(found, encoding="utf-8")
-    os.replace(part, answer)
+    part.replace(answer)
 
 
 if __name__ == "__main__":
-    stay_out_of_the_way()
+    # The modules beside this file must not hide a library of the same name.
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
     main(sys.argv[2])

@@ -1,5 +1,6 @@
 """Text of other programs, made fit for output that people paste in public: no folder, user or host in it."""
 
+import contextlib
 import getpass
 import re
 import socket
@@ -33,8 +34,7 @@ def of_machine() -> set[str]:
     """Names that tell who or where this is; what the system does not know is left out."""
     host = socket.gethostname()
     found = {host, host.split(".")[0]}
-    try:
+    # A user without an entry in the system's list; Python up to 3.12 raises KeyError.
+    with contextlib.suppress(OSError, KeyError, RuntimeError):
         found |= {getpass.getuser(), Path.home().name}
-    except (OSError, KeyError, RuntimeError):  # a user without an entry; Python up to 3.12 raises KeyError
-        pass
     return {name for name in found if len(name) >= SHORTEST_NAME and name.casefold() not in NOBODY}
