@@ -1,0 +1,132 @@
+"""Activations against what is really alive at the peak of a forward pass, counted tensor by tensor on a CPU."""
+
+import weakref
+from typing import Any
+
+import pytest
+
+from advisor.estimate import activations, cache
+from advisor.facts import Facts
+from advisor.probe import anatomy, inside_model
+from advisor.probe.anatomy import Anatomy
+from advisor.setup import Setup
+from advisor.workload import Workload
+
+pytestmark = pytest.mark.models
+
+SMALL = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 1000,
+    "max_position_embeddings": 1024,
+    "pad_token_id": 0,
+}
+DEEPSEEK = {
+    "num_key_value_heads": 4,
+    "q_lora_rank": 32,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 16,
+    "qk_nope_head_dim": 32,
+    "v_head_dim": 32,
+    "moe_intermediate_size": 64,
+    "n_routed_experts": 8,
+    "n_group": 2,
+    "topk_group": 1,
+    "num_experts_per_tok": 2,
+    "first_k_dense_replace": 1,
+}
+QWEN_NEXT = {
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 64,
+    "shared_expert_intermediate_size": 64,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 32,
+    "linear_value_head_dim": 32,
+    "head_dim": 32,
+}
+OPT = {
+    "model_type": "opt",
+    "hidden_size": 128,
+    "ffn_dim": 512,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "vocab_size": 1000,
+    "max_position_embeddings": 1024,
+    "word_embed_proj_dim": 128,
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "llama": {"model_type": "llama", **SMALL},
+    "gpt2": {"model_type": "gpt2", "n_embd": 128, "n_layer": 4, "n_head": 4, "vocab_size": 1000, "n_positions": 1024},
+    "opt": OPT,
+    "phi3": {"model_type": "phi3", **SMALL},
+    "gemma3": {"model_type": "gemma3_text", **SMALL, "head_dim": 32, "sliding_window": 64},
+    "mixtral": {"model_type": "mixtral", **SMALL, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "deepseek": {"model_type": "deepseek_v3", **SMALL, **DEEPSEEK},
+    "qwen3-next": {"model_type": "qwen3_next", **SMALL, **QWEN_NEXT},
+}
+CASES = [(name, "sdpa") for name in CONFIGS] + [("llama", "eager"), ("gemma3", "eager"), ("deepseek", "eager")]
+ROWS, PROMPT = 2, 256
+
+
+def peak_bytes(model: Any, ids: Any) -> int:
+    """The most bytes of new tensors that were alive at one time while the model read the prompt."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_map
+
+    class Living(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            owned = [*model.parameters(), *model.buffers()]
+            self.alive = {tensor.untyped_storage()._cdata: 0 for tensor in owned}
+            self.now = self.peak = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = function(*args, **(kwargs or {}))
+            tree_map(self.see, made)
+            return made
+
+        def see(self, value: Any) -> None:
+            if not isinstance(value, torch.Tensor):
+                return
+            storage = value.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if size and key not in self.alive:
+                self.alive[key] = size
+                self.now += size
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self.gone, key)
+
+        def gone(self, key: int) -> None:
+            self.now -= self.alive.pop(key, 0)
+
+    with torch.inference_mode(), Living() as living:
+        model(ids, attention_mask=torch.ones_like(ids), use_cache=True, logits_to_keep=1)
+    return living.peak
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(("name", "backend"), CASES)
+def test_the_peak_at_the_prompt(name: str, backend: str) -> None:
+    import torch
+    import transformers
+
+    config = CONFIGS[name]
+    seen = inside_model.describe({"config": config, "source": None, "revision": None, "trust_remote_code": False})
+    layers = tuple(seen["cache_layers"])
+    facts = anatomy.facts(Anatomy("", seen["text"], layers, seen["groups"], seen["supports"], None, "test"))
+    model = transformers.AutoModelForCausalLM.from_config(
+        transformers.AutoConfig.for_model(**config), attn_implementation=backend
+    )
+    measured = peak_bytes(model.to(torch.bfloat16).eval(), torch.randint(3, 900, (ROWS, PROMPT)))
+    setup, call = Setup(attn_implementation=backend), cache.Request(ROWS, PROMPT, 2)
+    kept = cache.kept(facts, Facts(), setup, call, itemsize=2)
+    assert kept is not None
+    peaks = activations.peaks(facts, Workload(), setup, call, kept, itemsize=2)
+    assert peaks is not None
+    assert kept.prefill + peaks.prefill == pytest.approx(measured, rel=0.15)
