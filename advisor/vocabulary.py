@@ -88,6 +88,9 @@ HOST = _declare(
 CALIBRATION = _declare(
     ("speed.device", T, "device on which the constants were measured: cpu or the GPU's name"),
     ("speed.layer_host_seconds", N, "host time to launch one decoder layer of an eager model"),
+    ("speed.layer_float32_seconds", N, "time of one fp32 decoder layer on the CPU beside reading weights and cache"),
+    ("speed.layer_bfloat16_seconds", N, "time of one bf16 decoder layer on the CPU beside reading weights and cache"),
+    ("speed.layer_float16_seconds", N, "time of one fp16 decoder layer on the CPU beside reading weights and cache"),
     ("speed.step_host_seconds", N, "host time of one generated token outside the layers"),
     ("speed.threads", C, "threads used while measuring"),
     ("speed.gemv_float32_bytes_per_second", N, "fp32 weight bytes a decode step of one prompt reads per second"),

@@ -83,6 +83,8 @@ class Constants:
     """What a decode step is made of on one device for one floating-point type; times in seconds."""
 
     layer_host_seconds: float
+    layer_fixed_seconds: float
+    """What a layer takes beside launching, reading and computing: on a CPU, sharing operators out to threads."""
     step_host_seconds: float
     matrices: Matrices
     kv_byte_seconds: float
@@ -118,7 +120,8 @@ def _measured(machine: Facts, dtype: str, power: float) -> Constants | None:
     # Generation around the layers costs about as much as one layer; seen on CPU, and what published runs agree with.
     step = machine.number("speed.step_host_seconds") or layer
     matrices = Measured(BYTES[dtype] / gemv, 2 * 8 / small, 2 * 256 / large)
-    return Constants(layer, step, matrices, 1 / cache, kv_repeated=True, power=power, measured=True)
+    fixed = max(0.0, (machine.number(f"speed.layer_{dtype}_seconds") or 0.0) - layer)
+    return Constants(layer, fixed, step, matrices, 1 / cache, kv_repeated=True, power=power, measured=True)
 
 
 def _with_threads(found: Constants, machine: Facts, threads: int | None) -> Constants:
@@ -161,6 +164,7 @@ def _of_catalog(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
         layer = T4_HOST_SECONDS
     return Constants(
         layer_host_seconds=layer,
+        layer_fixed_seconds=0.0,
         step_host_seconds=layer,
         matrices=Roofline(1 / (BANDWIDTH_SHARE * bandwidth), 1 / (share * flops) if flops else None, BYTES[dtype]),
         kv_byte_seconds=passes / bandwidth,

@@ -110,12 +110,14 @@ class Running:
         return self._combined(host, products + attention) + self.fetch
 
     def _host(self, outside: float, compiled: bool) -> float:
+        """Host seconds of one pass, with `outside` spent around the layers. Compiled layers need no launching."""
+        fixed = self.shape.layers * self.constants.layer_fixed_seconds
         if compiled and self.on_cpu:
-            return outside
+            return fixed + outside
         if compiled and self.setup.cache_implementation == "static":
             return GRAPH_HOST_SECONDS
         layers = self.shape.layers * self.constants.layer_host_seconds * self.layers.host
-        return (layers + outside) * self.host_factor + self.host_extra
+        return fixed + (layers + outside) * self.host_factor + self.host_extra
 
     def _combined(self, host: float, device: float) -> float:
         power = self.constants.power

@@ -19,6 +19,8 @@ from typing import Any
 
 DTYPES = ("bfloat16", "float16", "float32")
 HIDDEN, INNER, HEADS, KV_HEADS, WORDS = 1024, 2816, 8, 4, 8192
+NARROW = (256, 704, 4, 2, 128)
+"""Wide enough that operators are spread over threads, narrow enough that weights take no time."""
 LAYER_PARAMETERS = 2 * HIDDEN * HIDDEN + 2 * HIDDEN * HIDDEN * KV_HEADS // HEADS + 3 * HIDDEN * INNER
 SHORT, LONG, ROWS, PROMPT = 16, 528, 8, 256
 FEW_LAYERS, MORE_LAYERS = 2, 6
@@ -145,49 +147,57 @@ def host_values(samples: Samples, typical: Typical) -> dict[str, float]:
     return {"layer_host_seconds": layer, "step_host_seconds": step}
 
 
-def cpu_jobs(dtype: str, layers: int) -> Jobs:
-    """Decode steps of 1 and 8 prompts, one with a long past, and a prompt, all through the layers of one model."""
+def cpu_step(model: Any, rows: int, past: int) -> Callable[[], float]:
+    """Time of one decode step of `rows` sequences that hold `past` tokens each."""
     import torch
     from transformers import DynamicCache
 
-    model = llama(dtype, layers, HIDDEN, INNER, HEADS, KV_HEADS, WORDS)
+    config, cache = model.config, DynamicCache()
+    width = config.hidden_size // config.num_attention_heads
+    kept = torch.rand(rows, config.num_key_value_heads, past, width).to(model.dtype)
+    for layer in range(config.num_hidden_layers):
+        cache.update(kept.clone(), kept.clone(), layer)
+    ids = torch.zeros(rows, 1, dtype=torch.long)
 
-    def step(rows: int, past: int) -> Callable[[], float]:
-        cache = DynamicCache()
-        kept = torch.rand(rows, KV_HEADS, past, HIDDEN // HEADS).to(model.dtype)
-        for layer in range(layers):
-            cache.update(kept.clone(), kept.clone(), layer)
-        ids = torch.zeros(rows, 1, dtype=torch.long)
+    def forward() -> None:
+        model.lm_head(model.model(input_ids=ids, past_key_values=cache, use_cache=True)[0])
 
-        def forward() -> None:
-            model.lm_head(model.model(input_ids=ids, past_key_values=cache, use_cache=True)[0])
+    for _ in range(2):  # the first copies of a cache find no memory to reuse, later ones do
+        forward()
+    return lambda: timed(forward)
 
-        for _ in range(2):  # the first copies of a cache find no memory to reuse, later ones do
-            forward()
-        return lambda: timed(forward)
+
+def cpu_jobs(dtype: str, layers: int) -> Jobs:
+    """Steps of 1 and 8 prompts, one with a long past, a prompt, and a step of layers so narrow that all is overhead."""
+    import torch
+
+    model, narrow = llama(dtype, layers, HIDDEN, INNER, HEADS, KV_HEADS, WORDS), llama(dtype, MORE_LAYERS, *NARROW)
 
     def prompt() -> None:
         ids = torch.zeros(1, PROMPT, dtype=torch.long)
         model.lm_head(model.model(input_ids=ids, use_cache=True)[0][:, -1:])
 
     jobs = {
-        "one": step(1, SHORT),
-        "eight": step(ROWS, SHORT),
-        "long": step(ROWS, LONG),
+        "narrow": cpu_step(narrow, 1, SHORT),
+        "one": cpu_step(model, 1, SHORT),
+        "eight": cpu_step(model, ROWS, SHORT),
+        "long": cpu_step(model, ROWS, LONG),
         "prompt": lambda: timed(prompt),
     }
     return {f"{dtype} {name}": job for name, job in jobs.items()}
 
 
-def cpu_values(samples: Samples, typical: Typical, dtype: str, layers: int, host: float) -> dict[str, float]:
-    """Rates of one type, from step times less the host's share."""
+def cpu_values(samples: Samples, typical: Typical, dtype: str, layers: int) -> dict[str, float]:
+    """Rates of one type, from step times less the overhead of the layers."""
+    layer = typical(samples[f"{dtype} narrow"]) / MORE_LAYERS
     names = ("one", "eight", "long", "prompt")
-    one, eight, long, prompt = (typical(samples[f"{dtype} {name}"]) - layers * host for name in names)
+    one, eight, long, prompt = (typical(samples[f"{dtype} {name}"]) - layers * layer for name in names)
     size = 4 if dtype == "float32" else 2
     body, head = layers * LAYER_PARAMETERS, WORDS * HIDDEN
     if min(one, eight, prompt, long - eight) <= 0:
         raise ValueError("times too disturbed to tell the parts of a step apart")
     return {
+        f"layer_{dtype}_seconds": layer,
         f"gemv_{dtype}_bytes_per_second": (body + head) * size / one,
         f"small_gemm_{dtype}_flops_per_second": 2 * ROWS * (body + head) / eight,
         f"gemm_{dtype}_flops_per_second": 2 * (PROMPT * body + head) / prompt,
@@ -203,10 +213,9 @@ def on_cpu(missing: dict[str, str], typical: Typical) -> dict[str, float]:
         jobs |= attempt(missing, dtype, cpu_jobs, dtype, layers)
     samples = in_turns(jobs)
     values: dict[str, float] = attempt(missing, "host", host_values, samples, typical)
-    for dtype in DTYPES if values else ():
+    for dtype in DTYPES:
         if f"{dtype} one" in samples:
-            host = values["layer_host_seconds"]
-            values |= attempt(missing, dtype, cpu_values, samples, typical, dtype, layers, host)
+            values |= attempt(missing, dtype, cpu_values, samples, typical, dtype, layers)
     return values
 
 
