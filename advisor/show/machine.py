@@ -13,7 +13,7 @@ from rich.text import Text
 from advisor.facts import SCHEMA, Facts, Unknown, plain_name, to_json
 from advisor.show.terminal import GIB, size
 
-BAR = 20
+BAR = 16
 """Characters of a memory bar, brackets left out."""
 ROOMY_SHARE, TIGHT_SHARE = 0.5, 0.1
 """Free memory from which a bar is green, and below which it is red. Colour only; nothing follows from it."""
@@ -53,7 +53,7 @@ def card(facts: Facts) -> RenderableType:
     for label, lines in sections:
         if rows := list(lines):
             table.add_row(label, Group(*rows))
-    return table
+    return table if table.rows else Text("Nothing is known about this machine.")
 
 
 def _gpus(facts: Facts) -> Iterator[Text]:
@@ -109,25 +109,24 @@ def _device(facts: Facts, prefix: str) -> Text:
     line.append_text(_bar(free, total))
     others = facts.count(f"{prefix}.memory_others_bytes")
     if others is not None and others >= GIB / 10:
-        line.append(f", others hold {size(others)}")
+        line.append(f", others {size(others).removesuffix(' GiB')}")
     if busy := facts.count(f"{prefix}.utilization_percent"):
         line.append(f", {busy} % busy")
     return line
 
 
 def _bar(free: int | None, total: int | None) -> Text:
-    """`[####......]  3.1 of 7.8 GiB free`: taken, then free."""
+    """`[####......] 3.1 of 7.8 GiB free`: taken, then free. Figures of cards of one size stand below each other."""
     if total is None:
         return Text("memory unknown" if free is None else f"{size(free)} free")
     if free is None:
-        return Text(f"[{'?' * BAR}]  {size(total)}, how much is free is unknown")
+        return Text(f"[{'?' * BAR}] {size(total)}, how much is free is unknown")
     share = min(1.0, max(0.0, free / total)) if total else 0.0
     taken = round(BAR * (1 - share))
     colour = "green" if share >= ROOMY_SHARE else "red" if share < TIGHT_SHARE else "yellow"
-    bar = Text.assemble("[", ("#" * taken, "dim"), ("." * (BAR - taken), colour), "]  ")
-    unit = size(total).split()[-1]
-    same = size(free).endswith(unit)
-    return bar.append(f"{size(free).split()[0] if same else size(free)} of {size(total)} free")
+    bar = Text.assemble("[", ("#" * taken, "dim"), ("." * (BAR - taken), colour), "] ")
+    figure, unit = size(total).split()
+    return bar.append(f"{size(free).removesuffix(' ' + unit):>{len(figure)}} of {size(total)} free")
 
 
 def _driver(facts: Facts) -> str:
@@ -141,8 +140,8 @@ def _driver(facts: Facts) -> str:
 
 def _first(facts: Facts) -> str:
     index = facts.count("gpu.index")
-    first = "which one torch uses first is unknown" if index is None else f"torch uses {index} first"
-    return f"{first}; memory does not add up by itself"
+    first = "torch's first is unknown" if index is None else f"torch uses {index} first"
+    return f"{first}; a model does not spread over them by itself"
 
 
 def _ram(facts: Facts) -> Iterator[Text]:
@@ -270,16 +269,15 @@ def _follows(name: str, facts: Facts) -> bool:
     subject = name.split(".")[0]
     match name:
         case "torch.cuda":
-            return facts.text("torch.build") not in (None, "cuda")
+            return facts.text("torch.build") != "cuda" and facts.value("torch.installed") is not None
         case "torch.bf16" if facts.value("torch.sees_gpu") is False:
             return not facts.count("gpu.count")
         case "kernels.accepted" | "transformers.kernels_range":
             return any(facts.value(f"{library}.installed") is False for library in ("kernels", "transformers"))
     if subject == "gpu":
         return facts.count("gpu.count") == 0 or (not _prefixes(facts) and facts.get(name) == facts.get("gpu.count"))
-    if subject == "torch" and facts.text("torch.version"):
-        return False
-    return facts.value(f"{subject}.installed") is False
+    # A torch that is there and cannot be imported has a version, and the reason counts.
+    return facts.value(f"{subject}.installed") is False and not (subject == "torch" and facts.text("torch.version"))
 
 
 def _names(names: list[str], facts: Facts) -> str:
