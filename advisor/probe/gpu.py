@@ -133,7 +133,8 @@ def _shown(seen: Seen, told: Told) -> tuple[Device, ...] | Unknown:
         return tuple(_intel(index) for index, _ in enumerate(cards))
     if seen.system == "darwin" and told.build == "mps":
         return Unknown("torch did not say whether it can use the GPU of this Mac")
-    if seen.bus.readable or told.devices == ():
+    # A torch that finds nothing is no proof: a CPU build never looks.
+    if seen.bus.readable or (told.devices == () and told.build != "cpu"):
         return ()
     return Unknown("no NVIDIA driver answers, and other GPUs cannot be looked for on this system")
 

@@ -95,13 +95,15 @@ def memory(nvml: Any, handle: Any) -> dict[str, int]:
 
 def instances(nvml: Any, handle: Any) -> list[dict[str, Any]]:
     """The MIG instances of a partitioned device."""
-    found = []
-    for number in range(Readings(nvml).take("count", lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0):
-        readings = Readings(nvml)
-        slice_handle = readings.take("handle", lambda n=number: nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, n))
-        if slice_handle is not None:
-            found.append({**identity(readings, slice_handle), "missing": readings.missing})
-    return found
+    most = Readings(nvml).take("count", lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle)) or 0
+    return [found for number in range(most) if (found := instance(nvml, handle, number)) is not None]
+
+
+def instance(nvml: Any, handle: Any, number: int) -> dict[str, Any] | None:
+    """One instance; None where this place is not taken."""
+    readings = Readings(nvml)
+    part = readings.take("handle", lambda: nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number))
+    return {**identity(readings, part), "missing": readings.missing} if part is not None else None
 
 
 def as_text(value: Any) -> str:
