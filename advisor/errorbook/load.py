@@ -1,0 +1,108 @@
+"""The error rules of folders, and the copy of them that is kept in the user's cache so that reading them takes no time.
+
+The kept copy holds for exactly the files that it was made from (name, size and time of each). Damaged, outdated or
+unwritable, it costs time and never an answer.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from advisor.errorbook.rule import ErrorRule, from_json, to_json
+from advisor.errors import Mistake, RulebookError
+
+FORMAT = 1
+LARGEST_KEPT_BYTES = 20_000_000
+
+
+def load(*folders: Path, kept: bool = True) -> tuple[ErrorRule, ...]:
+    """The error rules in each of the folders.
+
+    `kept=False` reads the files themselves, cases included.
+
+    Raises:
+        RulebookError: every mistake in every file, and ids that stand twice.
+    """
+    files = [(path, folder) for folder in folders for path in sorted(folder.glob("*.yaml"))]
+    stamp = _stamp(files)
+    if kept and (found := _read_kept(stamp)) is not None:
+        return found
+    rules = _parse(files)
+    if kept:
+        _keep(stamp, rules)
+    return rules
+
+
+def _parse(files: list[tuple[Path, Path]]) -> tuple[ErrorRule, ...]:
+    # Only needed where the kept copy does not do: the parser brings YAML and the vocabulary.
+    from advisor.errorbook.parse import read_rule
+
+    mistakes: list[Mistake] = []
+    rules: dict[str, ErrorRule] = {}
+    for path, folder in files:
+        shown = f"{folder.parent.name}/{folder.name}/{path.name}"
+        if not path.resolve().is_relative_to(folder.resolve()):
+            mistakes.append(Mistake(shown, "leads outside the folder of rules"))
+            continue
+        rule = read_rule(path, shown, mistakes)
+        if rule and rule.id in rules:
+            mistakes.append(Mistake(shown, f"the id {rule.id} is taken by {rules[rule.id].path}"))
+        elif rule:
+            rules[rule.id] = rule
+    mistakes.extend(_strangers(rules))
+    if mistakes:
+        raise RulebookError(*mistakes)
+    return tuple(rules.values())
+
+
+def _strangers(rules: dict[str, ErrorRule]) -> Iterator[Mistake]:
+    """Names after `over` that no rule has."""
+    for rule in rules.values():
+        for sign in rule.signs:
+            for name in sign.over:
+                if name != "memory" and name not in rules:
+                    yield Mistake(f"{rule.path}:{sign.line}", f"over: no rule is called {name}")
+
+
+def _stamp(files: list[tuple[Path, Path]]) -> str:
+    """A name for this state of the files and of the code that reads them."""
+    here = Path(__file__).parent
+    code = [here / "parse.py", here / "rule.py", here.parent / "vocabulary.py"]
+    parts: list[Any] = [FORMAT]
+    for path in [*(path for path, _ in files), *code]:
+        with contextlib.suppress(OSError):
+            state = path.stat()
+            parts.append((str(path), state.st_size, state.st_mtime_ns))
+    return hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _place() -> Path:
+    return Path(platformdirs.user_cache_dir("perf-advisor", appauthor=False)) / "error-rules.json"
+
+
+def _read_kept(stamp: str) -> tuple[ErrorRule, ...] | None:
+    try:
+        path = _place()
+        if path.stat().st_size > LARGEST_KEPT_BYTES:
+            return None
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["stamp"] != stamp:
+            return None
+        return tuple(from_json(rule) for rule in data["rules"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return None
+
+
+def _keep(stamp: str, rules: tuple[ErrorRule, ...]) -> None:
+    path = _place()
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({"stamp": stamp, "rules": [to_json(rule) for rule in rules]}), encoding="utf-8")
+        part.replace(path)

@@ -1,0 +1,76 @@
+"""What follows from the figures by arithmetic, as facts with names; rules compare, they do not compute."""
+
+from collections.abc import Mapping, Sequence
+
+from advisor.facts import Value
+
+Figures = Mapping[str, int | float]
+OWN_CONTEXT = 2 * 2**30
+"""Bytes by which the driver's count of a process may exceed what its allocator reserved: CUDA context and libraries."""
+SMALLEST_SQUARE = 64
+
+
+def reserved(figures: Figures) -> int | None:
+    """What the framework's allocator holds: as told, or allocated and unallocated together."""
+    told = _count(figures, "reserved_bytes")
+    if told is not None:
+        return told
+    allocated = _count(figures, "allocated_bytes")
+    loose = _count(figures, "reserved_unallocated_bytes", "cached_unused_bytes")
+    return None if allocated is None else allocated + (loose or 0)
+
+
+def derive(figures: Figures, listed: Sequence[int], shape: Sequence[int]) -> dict[str, Value]:
+    """The derived facts that the figures allow. Shares are of the device's total."""
+    total, free = _count(figures, "total_bytes"), _count(figures, "free_bytes")
+    requested, allocated = _count(figures, "requested_bytes"), _count(figures, "allocated_bytes")
+    held = reserved(figures)
+    found: dict[str, Value] = {}
+    if requested is not None and total:
+        found["request_share"] = requested / total
+    if requested is not None and free is not None:
+        found["free_covers_request"] = free >= requested
+    if requested is not None and total is not None and held is not None:
+        found["room_covers_request"] = total - held >= requested
+    if held is not None and allocated is not None:
+        found |= _cached(max(0, held - allocated), requested, total)
+    if total and free is not None:
+        found["free_exceeds_total"] = free > total
+        found |= _unaccounted(figures, listed, total, free, held)
+    if len(shape) >= 2:
+        found["square_tensor"] = shape[-1] == shape[-2] >= SMALLEST_SQUARE
+    others = _count(figures, "other_allocations_bytes")
+    if others is not None and allocated is not None:
+        found["others_exceed_tensors"] = others > allocated
+    return found
+
+
+def _cached(cached: int, requested: int | None, total: int | None) -> dict[str, Value]:
+    found: dict[str, Value] = {"cached_bytes": cached}
+    if requested is not None:
+        found["cached_covers_request"] = cached >= requested
+    if total:
+        found["cached_share"] = cached / total
+    return found
+
+
+def _unaccounted(figures: Figures, listed: Sequence[int], total: int, free: int, held: int | None) -> dict[str, Value]:
+    """total - free - this process. The message's own figure of this process counts before what was reserved; a figure
+    of 0 comes from containers that hide process numbers. Where it names only numbered processes, the one that comes
+    closest above what was reserved is this one."""
+    process = _count(figures, "process_bytes") or held
+    if process is None:
+        return {}
+    if not _count(figures, "process_bytes") and held is not None:
+        own = [size for size in listed if 0 <= size - held <= OWN_CONTEXT]
+        process = min(own, default=process)
+    rest = max(0, total - free - process)
+    return {"unaccounted_bytes": rest, "unaccounted_share": rest / total}
+
+
+def _count(figures: Figures, *names: str) -> int | None:
+    for name in names:
+        value = figures.get(name)
+        if isinstance(value, int):
+            return value
+    return None

@@ -1,0 +1,59 @@
+"""Secrets and personal paths do not come back out: not in quoted lines, not in anything printed.
+
+Patterns follow the published formats of the tokens. When in doubt a value is masked.
+"""
+
+import re
+
+HIDDEN = "***"
+
+_PLAIN = re.compile(
+    "|".join(
+        (
+            r"\b(?:hf|api_org)_[A-Za-z0-9]{6,}",
+            r"\b(?:sk|pk|rk|or)-(?:[A-Za-z0-9]+-)?[A-Za-z0-9_-]{8,}",
+            r"\b(?:gh[pousr]_[A-Za-z0-9]{10,}|github_pat_[A-Za-z0-9_]{10,}|glpat-[A-Za-z0-9_-]{10,})",
+            r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}",
+            r"\bxox[abeoprs]-[A-Za-z0-9-]{8,}",
+            r"\bAIza[A-Za-z0-9_-]{20,}",
+            r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?",
+            r"\bwandb_v\d_[A-Za-z0-9_]{10,}",
+            r"\bdop_v1_[a-f0-9]{16,}",
+            r"\bnpm_[A-Za-z0-9]{16,}",
+            r"\bpypi-[A-Za-z0-9_-]{16,}",
+            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.{0,4000}",
+        )
+    )
+)
+_NAMED = re.compile(
+    r"""((?:pass(?:word|wd|phrase)?|pwd|secret(?:[-_]?(?:access)?[-_]?key)?|(?:access|auth|api|session|bearer|hf|hub|refresh)
+        [-_]?(?:key|token)|token|apikey|credentials?|wandb_api_key|signature|x-amz-signature|sig)
+        ["']?\s{0,3}(?:=|:|=>)\s{0,3}["']?)([^\s"',;&)\]}]{3,400})""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_HEADER = re.compile(
+    r"(authorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:(?:bearer|basic|token|digest)\s{1,3})?)([^\s\"',]{3,4000})", re.I
+)
+_BEARER = re.compile(r"(\bbearer\s{1,3})([A-Za-z0-9._~+/=-]{8,4000})", re.IGNORECASE)
+_URL = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/@:]{1,200}):([^\s/@]{1,200})@", re.IGNORECASE)
+_MAIL = re.compile(r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}\b")
+_HOME = re.compile(
+    r"((?:/home/|/Users/|[A-Za-z]:[\\/]{1,2}(?:Users|Documents and Settings)[\\/]{1,2}))([^\\/\s\"':,;)]{1,80})"
+)
+_NO_SECRET = re.compile(r"(?:none|null|true|false|\d{1,6}|str|int|bool|\{.*|<.*|\[.*|ids?|length|type)$", re.IGNORECASE)
+
+
+def masked(text: str) -> str:
+    """`text` with secrets replaced by *** and the names of home folders left out."""
+    text = _PLAIN.sub(HIDDEN, text)
+    text = _HEADER.sub(rf"\1{HIDDEN}", text)
+    text = _BEARER.sub(rf"\1{HIDDEN}", text)
+    text = _URL.sub(rf"\1{HIDDEN}:{HIDDEN}@", text)
+    text = _NAMED.sub(_mask_value, text)
+    text = _MAIL.sub(HIDDEN, text)
+    return _HOME.sub(r"\1~", text)
+
+
+def _mask_value(found: re.Match[str]) -> str:
+    """Values that cannot be secrets (numbers of tokens, types, None) stay readable."""
+    return found[0] if _NO_SECRET.match(found[2]) else f"{found[1]}{HIDDEN}"

@@ -1,0 +1,91 @@
+"""A read text: its lines, the decisive message, the stretch that tells where it failed, and the facts `text.*`."""
+
+import re
+from dataclasses import dataclass
+
+from advisor.facts import Facts, Known, Value
+from advisor.reading import derived, trace
+from advisor.reading.cleaning import Line, clean
+from advisor.reading.figures import figures, last_shape, listed_processes
+from advisor.reading.messages import Said, decisive
+from advisor.reading.phases import phase
+from advisor.reading.settings import settings
+from advisor.reading.squeezed import Squeezed, phrase
+from advisor.vocabulary import TEXT
+
+_APPENDS = re.compile(r"\w\.append\(\s*\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$")
+_CUDA_BUILD = re.compile(r"\d\+cu\d\d")
+_PLAIN_CALL = re.compile(r"^(?:[\w, *]{1,60}=\s*)?(?:self\.)?\w*(?:model|net|vae|encoder|module|network)\w*\(.{1,300}")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What a text says, ready to be judged. `figures` holds what the message states, without derived values."""
+
+    lines: tuple[Line, ...]
+    squeezed: Squeezed
+    said: Said | None
+    scope: tuple[int, int]
+    figures: dict[str, int | float]
+    facts: Facts
+
+    def find(self, written: str) -> tuple[int, int] | None:
+        """Begin and end of the last place of a phrase in the squeezed text."""
+        return phrase(written).last(self.squeezed.text, 0, len(self.squeezed.text))
+
+    def find_in_scope(self, written: str) -> tuple[int, int] | None:
+        """The same within the stretch that tells where it failed."""
+        return phrase(written).last(self.squeezed.text, *self.scope)
+
+    def line_at(self, position: int) -> str:
+        """The line that stands at a position of the squeezed text, as it was shown."""
+        return self.lines[self.squeezed.line_at(position)].shown
+
+
+def read(text: str) -> Passage:
+    """Everything that can be read from `text` without knowing the rules."""
+    lines = clean(text)
+    squeezed = Squeezed.of([line.bare for line in lines])
+    said = decisive(lines, squeezed)
+    whole = 0, len(lines)
+    first, last = trace.scope(lines, said.line) if said else whole
+    scope = squeezed.start(first), squeezed.start(last)
+    told = figures(squeezed.text, said) if said else {}
+    values: dict[str, Value] = {**told, **_settled(squeezed, scope)}
+    if said:
+        values |= _of_message(said, told, squeezed)
+        values |= _of_code(lines, first, last, values)
+    known = {f"text.{name}": Known(value, "the text") for name, value in values.items() if name in _DECLARED}
+    return Passage(lines, squeezed, said, scope, told, Facts(known))
+
+
+_DECLARED = {declaration.name.removeprefix("text.") for declaration in TEXT}
+
+
+def _settled(squeezed: Squeezed, scope: tuple[int, int]) -> dict[str, Value]:
+    found: dict[str, Value] = {
+        "settings": settings(squeezed.text),
+        "cuda_build": bool(_CUDA_BUILD.search(squeezed.text)),
+    }
+    during = phase(squeezed.text, *scope)
+    return found if during is None else {**found, "phase": during}
+
+
+def _of_message(said: Said, told: dict[str, int | float], squeezed: Squeezed) -> dict[str, Value]:
+    found: dict[str, Value] = {"kind": said.form.kind, "message": said.form.name, "failures": said.times}
+    found["figures"] = sum(name.endswith("_bytes") for name in told)
+    if said.form.backend:
+        found["backend"] = said.form.backend
+    return found | derived.derive(told, listed_processes(squeezed.text, said), last_shape(squeezed.text, said))
+
+
+def _of_code(lines: tuple[Line, ...], first: int, last: int, values: dict[str, Value]) -> dict[str, Value]:
+    """What the user's own lines show: results that are collected, a model that is called outside any gradient switch."""
+    own = trace.own_code(lines, first, last)
+    shown = values.get("settings")
+    quiet = isinstance(shown, tuple) and "no_grad" not in shown
+    calls = [code for code in own if _PLAIN_CALL.match(code) and not code.startswith(("class ", "def "))]
+    return {
+        "collects_outputs": any(_APPENDS.search(code) for code in own),
+        "plain_call": bool(calls) and quiet,
+    }

@@ -1,0 +1,59 @@
+"""Settings that a text shows to be in force, so that no fix is offered that is taken already.
+
+Advice in a message ("try setting ...") is no setting.
+"""
+
+import re
+
+from advisor.reading.squeezed import phrase
+
+# Setting, and what shows it. A phrase that only follows "try setting" or "you need to set" does not count.
+_SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("expandable_segments", ("expandable_segments:True",)),
+    ("max_split_size", ("max_split_size_mb:",)),
+    ("load_in_4bit", ("load_in_4bit=True", "load_in_4bit: true", "--load_in_4bit", "--load-in-4bit", "bnb_4bit",
+                      "quantization=bitsandbytes", "Linear4bit", "bnb-4bit")),
+    ("load_in_8bit", ("load_in_8bit=True", "load_in_8bit: true", "--load_in_8bit", "--load_8bit", "--load-in-8bit",
+                      "Linear8bitLt", "MatMul8bitLt")),
+    ("device_map", ("device_map=", "device_map:", "dispatch_model(", "AlignDevicesHook", "accelerate/hooks.py")),
+    ("batch_size_1", ("batch_size=1,", "batch_size=1)", "--batch_size 1 ", "per_device_train_batch_size=1,", "batch size 1",
+                      "batch_size: 1,", "--per_device_train_batch_size 1 -", "micro_batch_size=1,", "--batch-size 1 -")),
+    ("bf16", ("torch.bfloat16", "--bf16", "bf16=True", "dtype=bfloat16", "dtype=torch.bfloat16")),
+    ("fp16", ("torch.float16", "--fp16", "fp16=True", "dtype=float16", "dtype=half", ".half()")),
+    ("gradient_checkpointing", ("gradient_checkpointing=True", "--gradient_checkpointing", "gradient_checkpointing_enable(",
+                                "torch/utils/checkpoint.py", "_gradient_checkpointing_func")),
+    ("enforce_eager", ("enforce_eager=True", "--enforce-eager")),
+    ("flash_attention", ("attn_implementation=flash_attention", "flash_attn_func", "use_flash_attention_2=True",
+                         "_flash_attention_forward", "flash_attn_interface", "--flash_attn True")),
+    ("sdpa", ("scaled_dot_product_attention(", "attn_implementation=sdpa", "sdpa_attention_forward")),
+    ("no_grad", ("torch.no_grad()", "torch.inference_mode()", "utils/_contextlib.py", "autograd/grad_mode.py",
+                 "decorate_context")),
+    ("low_cpu_mem_usage", ("low_cpu_mem_usage=True",)),
+    ("offload", ("offload_folder=", "cpu_offload", "--offload", "offloadobj", "enable_model_cpu_offload")),
+    ("output_attentions", ("output_attentions=True",)),
+    ("spawn", ("set_start_method(spawn", "WORKER_MULTIPROC_METHOD=spawn")),
+    ("zero3", ("stage3", "zero3", "zero_stage: 3", "ZeRO-3")),
+    ("trust_remote_code", ("trust_remote_code=True",)),
+    ("tokenizers_parallelism", ("TOKENIZERS_PARALLELISM=false",)),
+    ("preallocate_off", ("XLA_PYTHON_CLIENT_PREALLOCATE=false", "allow_growth=True", "set_memory_growth(")),
+)  # fmt: skip
+_ADVICE = re.compile(r"(?:set|setting|settings|use|using|try|with|via|pass|passing|insteadof)\(?$")
+
+
+def settings(squeezed: str) -> tuple[str, ...]:
+    """The names of what is in force, in the order of the table."""
+    return tuple(name for name, phrases in _SHOWN if any(_in_force(squeezed, written) for written in phrases))
+
+
+def _in_force(squeezed: str, written: str) -> bool:
+    wanted, end = phrase(written), len(squeezed)
+    for _ in range(8):
+        place = wanted.last(squeezed, 0, end)
+        if place is None:
+            return False
+        before = squeezed[max(0, place[0] - 40) : place[0]]
+        before = re.sub(r"(?:pytorch_)?(?:cuda_|hip_)?(?:alloc_conf)?=?$", "", before)
+        if not _ADVICE.search(before):
+            return True
+        end = place[0]
+    return False
