@@ -110,16 +110,27 @@ def accepted_range(bounds: tuple[str | None, str | None] | None, declared: str |
 
 
 def is_accepted(kernels: Mapping[str, Any], accepted: str | None) -> Fact:
-    """Whether a version lies in the range, pre-releases too: transformers compares versions only."""
+    """Whether a version lies in the range, pre-releases too: transformers compares versions and nothing else.
+
+    A specifier alone would refuse 0.18.0.dev1 for `<0.18.0`, where the comparison lets it pass.
+    """
     if not kernels["found"]:
         return Unknown("kernels is not installed")
     if accepted is None:
         return Unknown("this version of transformers states no range")
     try:
         found = Version(str(kernels["version"]))
-        return Known(SpecifierSet(accepted).contains(found, prereleases=True), "version in range")
+        lies_in = all(_holds(found, one.operator, one.version) for one in SpecifierSet(accepted))
     except (InvalidSpecifier, InvalidVersion):
         return Unknown("the version of kernels cannot be compared with the range")
+    return Known(lies_in, "version in range")
+
+
+def _holds(found: Version, operator: str, bound: str) -> bool:
+    compare = {">=": found.__ge__, "<": found.__lt__, "<=": found.__le__, ">": found.__gt__}.get(operator)
+    if compare is None:
+        return SpecifierSet(f"{operator}{bound}").contains(found, prereleases=True)
+    return bool(compare(Version(bound)))
 
 
 def build(answer: Mapping[str, Any]) -> dict[str, Fact]:
