@@ -247,11 +247,12 @@ def _steps(search: _Search) -> tuple[Step, ...]:
 
 
 def _effect(situation: Situation, before: Setup, after: Setup, rule: Rule) -> Effect:
+    """A step's share. There is no factor on the speed of a setup that cannot run."""
     old, new = situation.estimate(before), situation.estimate(after)
     a, b = old.speed.total_tokens_per_second, new.speed.total_tokens_per_second
     c, d = old.memory.total_bytes, new.memory.total_bytes
     return Effect(
-        speed=b / a if a and b else None,
+        speed=b / a if a and b and old.memory.fits is not False else None,
         memory_bytes=d - c if c is not None and d is not None else None,
         quality=rule.quality,
     )

@@ -50,12 +50,21 @@ def _figures(plan: Plan) -> Table:
         table.add_column(title, justify="left" if title == "predicted" else "right", no_wrap=True)
     memory = [size(estimate.memory.total_bytes) for estimate in (now, then)]
     table.add_row(f"memory (free: {size(then.memory.available_bytes)})", *memory, _verdict_of_fit(then))
-    table.add_row("time to first token", seconds(now.speed.ttft_seconds), seconds(then.speed.ttft_seconds), "")
-    for title, name in (("decode", "decode_tokens_per_second"), ("all requests", "total_tokens_per_second")):
-        before, after = getattr(now.speed, name), getattr(then.speed, name)
-        gained = factor(after / before) if before and after else ""
-        table.add_row(title, rate(before), rate(after), gained)
+    for title, name, write in _SPEEDS:
+        before, after = (getattr(estimate.speed, name) for estimate in (now, then))
+        if before is None and after is None:
+            continue
+        runs = now.memory.fits is not False
+        gained = factor(after / before) if before and after and runs and write is rate else ""
+        table.add_row(title, write(before) if runs else "cannot run", write(after), gained)
     return table
+
+
+_SPEEDS = (
+    ("time to first token", "ttft_seconds", seconds),
+    ("decode", "decode_tokens_per_second", rate),
+    ("all requests", "total_tokens_per_second", rate),
+)
 
 
 def _verdict_of_fit(estimate: Estimate) -> str:
@@ -67,6 +76,8 @@ def _basis(estimate: Estimate) -> str:
     for name, band in (("memory", estimate.memory_band), ("speed", estimate.speed_band)):
         if band:
             bands.append(f"{name} {band[0] - 1:+.0%}..{band[1] - 1:+.0%}")
+    if estimate.speed.total_tokens_per_second is None:
+        bands.append("no speed: nothing was measured on this device (perf-advisor probe does)")
     return f"by {estimate.basis}; " + ", ".join(bands)
 
 
