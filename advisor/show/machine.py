@@ -10,7 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from advisor.facts import SCHEMA, Facts, Unknown, plain_name, to_json
+from advisor.facts import SCHEMA, Facts, Unknown, to_json
+from advisor.show import gaps
+from advisor.show.gaps import printable
 from advisor.show.terminal import GIB, size
 
 BAR = 16
@@ -27,8 +29,6 @@ UNITS = (
     ("host.arm_bf16", "Arm BF16"),
     ("host.fp16_units", "fp16"),
 )
-NAMED_AT_MOST = 3
-"""Facts named beside a reason before the rest is counted."""
 
 
 def machine_json(facts: Facts) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def card(facts: Facts) -> RenderableType:
         ("Disk", _disk(facts)),
         ("Software", _software(facts)),
         ("Speed", _speed(facts)),
-        ("Unknown", _unknown(facts)),
+        ("Unknown", gaps.unknown(facts)),
     )
     for label, lines in sections:
         if rows := list(lines):
@@ -59,10 +59,11 @@ def card(facts: Facts) -> RenderableType:
 def _gpus(facts: Facts) -> Iterator[Text]:
     """The devices, those of one kind together; or that there is none; or why that is unknown."""
     if facts.count("gpu.count") == 0:
-        yield Text("none; models run on the processor")
+        why = facts.get("gpu.name") if "gpu.name" in facts else Unknown("none")
+        yield Text(f"{printable(why.reason) if isinstance(why, Unknown) else 'none'}; models run on the processor")
         return
     if not _prefixes(facts) and isinstance(count := facts.get("gpu.count"), Unknown) and "gpu.count" in facts:
-        yield Text(f"unknown: {_plain(count.reason)}", style="yellow")
+        yield Text(f"unknown: {printable(count.reason)}", style="yellow")
         return
     kinds: dict[str, list[str]] = {}
     for prefix in _prefixes(facts):
@@ -73,8 +74,8 @@ def _gpus(facts: Facts) -> Iterator[Text]:
             yield _device(facts, prefix)
     if kinds and (driver := _driver(facts)):
         yield Text(driver, style="dim")
-    if sum(map(len, kinds.values())) > 1:
-        yield Text(_first(facts), style="dim")
+    for remark in _order(facts, _prefixes(facts)):
+        yield Text(remark, style="dim")
 
 
 def _prefixes(facts: Facts) -> list[str]:
@@ -91,7 +92,7 @@ def _prefixes(facts: Facts) -> list[str]:
 def _kind(facts: Facts, prefix: str) -> str:
     """Name and what devices of one kind have in common."""
     name = facts.text(f"{prefix}.name") or f"a device of {facts.text(f'{prefix}.vendor') or 'an unknown maker'}"
-    parts = [_plain(name)]
+    parts = [printable(name)]
     if (capability := facts.number(f"{prefix}.capability")) is not None:
         parts.append(f"compute capability {capability:.1f}")
     if bandwidth := facts.number(f"{prefix}.bandwidth_bytes_per_second"):
@@ -132,16 +133,20 @@ def _bar(free: int | None, total: int | None) -> Text:
 def _driver(facts: Facts) -> str:
     parts = []
     if driver := facts.text("gpu.driver"):
-        parts.append(f"driver {_plain(driver)}")
+        parts.append(f"driver {printable(driver)}")
     if cuda := facts.text("gpu.driver_cuda"):
-        parts.append(f"up to CUDA {_plain(cuda)}")
+        parts.append(f"up to CUDA {printable(cuda)}")
     return ", ".join(parts)
 
 
-def _first(facts: Facts) -> str:
-    index = facts.count("gpu.index")
-    first = "torch's first is unknown" if index is None else f"torch uses {index} first"
-    return f"{first}; a model does not spread over them by itself"
+def _order(facts: Facts, prefixes: list[str]) -> Iterator[str]:
+    """The devices stand in torch's order: what the driver calls them where that differs, and that they are several."""
+    told = [facts.count(f"{prefix}.index") for prefix in prefixes]
+    if told != [None] * len(told) and told != list(range(len(told))):
+        yield f"the driver's numbers: {', '.join('?' if index is None else str(index) for index in told)}"
+    if len(prefixes) > 1:
+        first = "torch's first is unknown" if facts.count("gpu.index") is None else "torch uses 0 first"
+        yield f"{first}; a model does not spread over them by itself"
 
 
 def _ram(facts: Facts) -> Iterator[Text]:
@@ -158,7 +163,7 @@ def _source(facts: Facts, name: str) -> str | None:
 
 def _cpu(facts: Facts) -> Iterator[Text]:
     if name := facts.text("host.cpu"):
-        yield Text(_plain(name))
+        yield Text(printable(name))
     if line := ", ".join(part for part in (_cores(facts), _units(facts), _place(facts)) if part):
         yield Text(line)
 
@@ -182,7 +187,7 @@ def _units(facts: Facts) -> str:
 
 
 def _place(facts: Facts) -> str:
-    parts = [_plain(facts.text("host.os") or "")]
+    parts = [printable(facts.text("host.os") or "")]
     parts += ["in a container"] if facts.is_true("host.container") else []
     parts += ["under WSL"] if facts.is_true("host.wsl") else []
     return " ".join(part for part in parts if part)
@@ -214,22 +219,20 @@ def _torch(facts: Facts) -> str:
     version, build = facts.text("torch.version"), facts.text("torch.build")
     if version is None:
         return "torch is not installed" if facts.value("torch.installed") is False else ""
-    parts = [f"torch {_plain(version)}"]
-    parts += [f"built for {_plain(build)}"] if build else []
+    parts = [f"torch {printable(version)}"]
+    parts += [f"built for {printable(build)}"] if build else []
     match facts.value("torch.sees_gpu"):
         case True:
             parts.append("sees the GPU")
         case False:
             parts.append("finds no GPU")
-    if facts.value("torch.installed") is False:
-        parts.append("cannot be imported")
     return ", ".join(parts)
 
 
 def _library(facts: Facts, name: str) -> str:
-    text = f"{name} {_plain(facts.text(f'{name}.version') or '(no version)')}"
+    text = f"{name} {printable(facts.text(f'{name}.version') or '(no version)')}"
     if name == "kernels" and facts.value("kernels.accepted") is False:
-        text += f" (transformers takes {_plain(facts.text('transformers.kernels_range') or 'another')})"
+        text += f" (transformers takes {printable(facts.text('transformers.kernels_range') or 'another')})"
     return text
 
 
@@ -249,49 +252,3 @@ def _rates(facts: Facts, pattern: str, unit: str) -> str:
         f"{kind} {rate / 1e9:,.3g}" if rate < 1e12 else f"{kind} {rate / 1e9:,.0f}" for kind, rate in found if rate
     ]
     return f"{', '.join(rates)} {unit}" if rates else ""
-
-
-def _unknown(facts: Facts) -> Iterator[Text]:
-    """Each reason once, with the facts it stands for; what merely follows from a known absence is left out."""
-    reasons: dict[str, list[str]] = {}
-    for name in facts:
-        fact = facts.get(name)
-        if isinstance(fact, Unknown) and not _follows(name, facts):
-            names = reasons.setdefault(_plain(fact.reason), [])
-            if (plain := plain_name(name)) not in names:
-                names.append(plain)
-    for reason, names in reasons.items():
-        yield Text(f"{_names(names, facts)}: {reason}", style="dim")
-
-
-def _follows(name: str, facts: Facts) -> bool:
-    """Whether a fact is unknown only because its subject is known to be absent, or is told elsewhere on the card."""
-    subject = name.split(".")[0]
-    match name:
-        case "torch.cuda":
-            return facts.text("torch.build") != "cuda" and facts.value("torch.installed") is not None
-        case "torch.bf16" if facts.value("torch.sees_gpu") is False:
-            return not facts.count("gpu.count")
-        case "kernels.accepted" | "transformers.kernels_range":
-            return any(facts.value(f"{library}.installed") is False for library in ("kernels", "transformers"))
-    if subject == "gpu":
-        return facts.count("gpu.count") == 0 or (not _prefixes(facts) and facts.get(name) == facts.get("gpu.count"))
-    # A torch that is there and cannot be imported has a version, and the reason counts.
-    return facts.value(f"{subject}.installed") is False and not (subject == "torch" and facts.text("torch.version"))
-
-
-def _names(names: list[str], facts: Facts) -> str:
-    """The facts in words: a whole family by its name, else the first few."""
-    families = {name.split(".")[0] for name in names}
-    if len(families) == 1:
-        family = families.pop()
-        known = [name for name in facts if name.startswith(f"{family}.") and not isinstance(facts.get(name), Unknown)]
-        if len(names) > 1 and not known:
-            return f"{family} (all)"
-    more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
-    return ", ".join(sorted(names)[:NAMED_AT_MOST]) + more
-
-
-def _plain(text: str) -> str:
-    """Foreign text without control characters: a recorded machine may come from anybody."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)

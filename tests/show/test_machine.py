@@ -42,14 +42,19 @@ def many(count: int, held: Callable[[int], int]) -> Facts:
         total = first.count("gpu.0.memory_total_bytes") or 0
         facts[f"gpu.{index}.memory_free_bytes"] = Known(total - held(index), "test")
         facts[f"gpu.{index}.memory_others_bytes"] = Known(held(index), "test")
+        facts[f"gpu.{index}.index"] = Known(index, "test")
         facts[f"gpu.{index}.utilization_percent"] = Known(97 if held(index) else 0, "test")
     return first | Facts(facts)
 
 
-def without_gpu(reason: str) -> dict[str, Unknown]:
-    return {f"gpu__{name}": Unknown(reason) for name in ("count", "name", "memory_total_bytes", "memory_free_bytes")}
+def hidden(reason: str) -> Facts:
+    """A machine whose GPUs are there, and kept from torch."""
+    there = recorded("2x-a100-80gb", gpu__count=0, torch__sees_gpu=False)
+    kept = {name: there.get(name) for name in there if not name.startswith("gpu.") or name == "gpu.count"}
+    return Facts({**dict.fromkeys(("gpu.name", "gpu.capability"), Unknown(reason)), **kept})
 
 
+BROKEN_TORCH = "importing torch failed: exit code 1: OSError: libcudart.so.12: cannot open shared object file"
 SCREENS = {
     **{f"machine-{path.stem}": recorded(path.stem) for path in sorted(MACHINES.glob("*.json"))},
     "machine-8-gpus-shared": many(8, lambda index: (0, 70, 3, 0)[index % 4] * GIB),
@@ -63,12 +68,14 @@ SCREENS = {
         gpu__1__memory_others_bytes=int(14.25 * GIB),
         gpu__index=Unknown("the devices differ, and torch did not say which it uses first"),
     ),
+    "machine-gpus-hidden": hidden("CUDA_VISIBLE_DEVICES hides every GPU"),
+    "machine-renumbered": recorded("2x-a100-80gb", gpu__index=3, gpu__0__index=3, gpu__1__index=1),
     "machine-torch-broken": recorded(
         "rtx-4090",
-        torch__installed=False,
-        torch__sees_gpu=Unknown("importing torch failed: exit code 1: ImportError: libcudart.so.12 is missing"),
-        torch__bf16=Unknown("importing torch failed: exit code 1: ImportError: libcudart.so.12 is missing"),
-        torch__threads=Unknown("importing torch failed: exit code 1: ImportError: libcudart.so.12 is missing"),
+        torch__installed=Unknown(BROKEN_TORCH),
+        torch__sees_gpu=Unknown(BROKEN_TORCH),
+        torch__bf16=Unknown(BROKEN_TORCH),
+        torch__threads=Unknown(BROKEN_TORCH),
         kernels__version="0.20.0",
         kernels__accepted=False,
     ),
