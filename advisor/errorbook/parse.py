@@ -85,8 +85,8 @@ def _sign(own: Reader, shared: Reader) -> Iterator[Sign]:
     stage = own.one_of("stage", STAGES) or shared.one_of("stage", STAGES) or "error"
     says, frames = _phrases(own, "says"), _phrases(own, "frames")
     when = _conditions(own, "when")
-    if not (says or frames or when) and stage != "remainder":
-        own.wrong(own.table.line, "a sign needs `says`, `frames` or `when`")
+    if not (says or frames or when or kinds):
+        own.wrong(own.table.line, "a sign needs `kind`, `says`, `frames` or `when`")
     what, why = (_sentences(own, key) or _sentences(shared, key) for key in ("what", "why"))
     for key, found in (("what", what), ("why", why)):
         if not found:

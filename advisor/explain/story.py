@@ -1,0 +1,70 @@
+"""The story of `explain`: read the text, find the rule, say it with the figures of this text and machine."""
+
+from collections.abc import Iterator, Sequence
+
+from advisor.clauses import judge
+from advisor.errorbook import ErrorRule, Fix
+from advisor.explain.diagnosis import Diagnosis, FixFound
+from advisor.explain.matching import Match, best
+from advisor.explain.wording import hindrance, sentences
+from advisor.facts import Facts
+from advisor.reading import Passage, masked, read
+
+LONGEST_QUOTE = 300
+ERROR = "error"
+"""The kind of a known failure that is no shortage of memory."""
+
+
+def explain(text: str, source: str, machine: Facts | None, rules: Sequence[ErrorRule]) -> Diagnosis:
+    """What went wrong in `text`. `source` names the text in the answer; `machine` lets fixes be checked against it."""
+    passage = read(text)
+    match = best(rules, passage)
+    if match is None:
+        return Diagnosis(source, recognized=False)
+    facts = (machine or Facts()) | passage.facts
+    kind = match.sign.reports or (passage.said.form.kind if passage.said and match.sign.kinds else ERROR)
+    memory = kind != ERROR
+    return Diagnosis(
+        source=source,
+        recognized=True,
+        kind=kind,
+        cause=match.rule.id,
+        phase=passage.facts.text("text.phase"),
+        rule=match.rule.id,
+        summary=match.rule.summary,
+        figures=_figures(passage) if memory else {},
+        what=masked(sentences(match.sign.what, facts)),
+        why=masked(sentences(match.sign.why, facts)),
+        quoted_line=_quoted(passage, match, memory),
+        fixes=tuple(_fixes(match.rule.fixes, facts)),
+    )
+
+
+def _figures(passage: Passage) -> dict[str, int | float]:
+    """What the text states. `cached` of older versions of PyTorch is what newer ones call reserved but unallocated."""
+    found = dict(passage.figures)
+    if "cached_unused_bytes" in found:
+        found.setdefault("reserved_unallocated_bytes", found["cached_unused_bytes"])
+    return found
+
+
+def _quoted(passage: Passage, match: Match, memory: bool) -> str:
+    """The line that settles it: the message of a memory failure, else the words of the rule."""
+    position = passage.said.start if memory and passage.said else match.position
+    line = masked(passage.line_at(position)).strip()
+    return line if len(line) <= LONGEST_QUOTE else line[: LONGEST_QUOTE - 3] + "..."
+
+
+def _fixes(fixes: Sequence[Fix], facts: Facts) -> Iterator[FixFound]:
+    for fix in fixes:
+        if all(judge(condition, facts) is True for condition in fix.when):
+            yield FixFound(fix.id, fix.summary, fix.change, fix.command, _applies(fix, facts))
+
+
+def _applies(fix: Fix, facts: Facts) -> str:
+    if any(judge(condition, facts) is True for condition in fix.already):
+        return "already"
+    reason = hindrance(fix.needs, facts)
+    if reason is not None:
+        return f"no: {reason}"
+    return "unknown" if any(judge(condition, facts) is None for condition in fix.needs) else "yes"
