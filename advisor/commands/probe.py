@@ -21,11 +21,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def look(options: argparse.Namespace, with_speed: bool) -> Facts:
-    """Probe this machine, with progress on stderr."""
+    """Probe this machine, with progress on stderr; the result is kept for commands that must answer at once."""
     talk = terminal.talk()
     python = child.target_python(options.python)
-    with talk.status("Looking at this machine ...") if talk.is_terminal else terminal.quiet():
-        facts = probe.machine(python)
-        facts = facts | speed.constants(python, facts) if with_speed else facts
+
+    def heard(line: str) -> None:
+        talk.print(line, style="dim", markup=False, soft_wrap=True)
+
+    heard("Looking at this machine ...")
+    facts = probe.machine(python)
+    if with_speed:
+        facts = facts | speed.constants(python, facts, heard)
     remember_machine(facts)
     return facts

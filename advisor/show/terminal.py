@@ -3,7 +3,6 @@
 Results go to stdout, talk to stderr; NO_COLOR and pipes are respected.
 """
 
-import contextlib
 import sys
 from collections.abc import Mapping
 
@@ -66,8 +65,3 @@ def factor(value: float | None) -> str:
 def settings(change: Mapping[str, Value]) -> str:
     """Knobs as they are written in a rule: `dtype: bfloat16, batch_size: 8`."""
     return escape(", ".join(f"{name}: {show(value)}" for name, value in change.items()))
-
-
-def quiet() -> contextlib.AbstractContextManager[None]:
-    """Stands where a spinner would on a terminal."""
-    return contextlib.nullcontext()
