@@ -84,16 +84,20 @@ def nothing(reason: str) -> Facts:
 def _usable(seen: Seen, told: Told, environment: Mapping[str, str]) -> tuple[Device, ...] | Unknown:
     """The devices that torch uses or would use; () where there is none."""
     if told.devices:
-        return _as_torch_sees(seen, told)
+        return _as_torch_sees(seen, told, environment)
     shown = _shown(seen, told)
     if isinstance(shown, Unknown) or not shown:
         return shown
-    restricted = visible.named_by(environment, str(_vendor(shown)))
-    if restricted is not None:
-        chosen = visible.by_variable([device.listed for device in shown], restricted[1])
-        by_list = {device.listed: device for device in shown}
-        shown = tuple(by_list[listed] for listed in chosen)
-    return _one_slice(shown)
+    return _one_slice(_restricted(shown, environment))
+
+
+def _restricted(devices: tuple[Device, ...], environment: Mapping[str, str]) -> tuple[Device, ...]:
+    """The devices that the maker's variable lets a program use, in its order."""
+    named = visible.named_by(environment, str(_vendor(devices))) if devices else None
+    if named is None:
+        return devices
+    by_list = {device.listed: device for device in devices}
+    return tuple(by_list[listed] for listed in visible.by_variable(tuple(by_list), named[1]))
 
 
 def _one_slice(devices: tuple[Device, ...]) -> tuple[Device, ...]:
@@ -133,6 +137,8 @@ def _shown(seen: Seen, told: Told) -> tuple[Device, ...] | Unknown:
         return tuple(_intel(index) for index, _ in enumerate(cards))
     if seen.system == "darwin" and told.build == "mps":
         return Unknown("torch did not say whether it can use the GPU of this Mac")
+    if seen.bus.adapter:
+        return Unknown("the GPU that Windows shares has no driver library here: update the driver of Windows")
     # A torch that finds nothing is no proof: a CPU build never looks.
     if seen.bus.readable or (told.devices == () and told.build != "cpu"):
         return ()
@@ -145,27 +151,30 @@ def _no_driver(silent: Silent, broken: bool) -> str:
     return f"an NVIDIA GPU is in the machine, but {silent.reason}; a container must be started with access to it"
 
 
-def _as_torch_sees(seen: Seen, told: Told) -> tuple[Device, ...]:
+def _as_torch_sees(seen: Seen, told: Told, environment: Mapping[str, str]) -> tuple[Device, ...]:
     """torch's devices in its order, each with what the driver knows of it; integrated ones only where all are."""
     rows = told.devices or ()
     discrete = tuple(row for row in rows if not row.integrated) or rows
-    match VENDOR_OF_BUILD.get(told.build or "cuda"):
-        case "nvidia":
-            known: tuple[Device, ...] = () if isinstance(seen.nvidia, Silent) else seen.nvidia
-            reason = seen.nvidia.reason if isinstance(seen.nvidia, Silent) else "the driver shows no such device"
-        case "amd":
-            known = tuple(_amd(index, card) for index, card in enumerate(seen.bus.cards("amd")))
-            reason = "the amdgpu driver shows no such device"
-        case _:
-            known, reason = (), "only torch knows this device, and it does not say"
+    known, reason = _known_beside_torch(seen, told)
+    if not any(row.uuid or row.pci for row in discrete):
+        known = _restricted(known, environment)
     matched = visible.by_torch([device.listed for device in known], discrete)
-    if len(known) == len(discrete) == 1:
-        matched = (known[0].listed,)
     by_list = {device.listed: device for device in known}
     return tuple(
         _joined(row, by_list.get(listed) if listed else None, index, told, reason)
         for index, (row, listed) in enumerate(zip(discrete, matched, strict=True))
     )
+
+
+def _known_beside_torch(seen: Seen, told: Told) -> tuple[tuple[Device, ...], str]:
+    """The driver's devices of the maker that torch is built for; and why one of torch's may not be among them."""
+    differ = "torch and the driver name their devices in different ways"
+    vendor = VENDOR_OF_BUILD.get(told.build or "cuda")
+    if vendor == "nvidia":
+        return ((), seen.nvidia.reason) if isinstance(seen.nvidia, Silent) else (seen.nvidia, differ)
+    if vendor == "amd":
+        return tuple(_amd(index, card) for index, card in enumerate(seen.bus.cards("amd"))), differ
+    return (), "only torch knows this device, and it does not say"
 
 
 def _joined(row: TorchDevice, device: Device | None, index: int, told: Told, reason: str) -> Device:

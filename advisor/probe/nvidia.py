@@ -23,6 +23,7 @@ REASONS = {
     ),
     999: "the driver fails without saying why: look for NVRM in the kernel's log",
 }
+NO_SLICE = "every GPU is partitioned (MIG) and has no slice yet: create one with nvidia-smi mig"
 FIELDS = {
     "gpu.capability": "capability",
     "gpu.bus_width_bits": "bus_width_bits",
@@ -57,14 +58,18 @@ def read(answer: Mapping[str, Any]) -> tuple[Device, ...] | Silent:
         code = error["code"]
         told = without_places(str(error["text"]))
         return Silent(REASONS.get(code, f"the driver fails: {told}"), code in (NOT_LOADED, NO_LIBRARY))
-    return tuple(device for row in answer["devices"] for device in _devices(row, answer))
+    found = tuple(device for row in answer["devices"] for device in _devices(row, answer))
+    if answer["devices"] and not found:
+        return Silent(
+            "every GPU is partitioned (MIG) and has no slice yet: create one with nvidia-smi mig", absent=False
+        )
+    return found
 
 
 def _devices(row: Mapping[str, Any], answer: Mapping[str, Any]) -> list[Device]:
-    """The device, or in its place its MIG slices."""
-    if not row.get("instances"):
-        return [_device(row, row, answer)]
-    return [_device(row, part, answer) for part in row["instances"]]
+    """The device, or in its place its MIG slices: a partitioned device cannot be used as a whole."""
+    parts = row["instances"] if row.get("mig") else [row]
+    return [_device(row, part, answer) for part in parts]
 
 
 def _device(row: Mapping[str, Any], part: Mapping[str, Any], answer: Mapping[str, Any]) -> Device:

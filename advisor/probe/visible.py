@@ -60,8 +60,21 @@ def plain_uuid(text: str) -> str:
 
 
 def by_torch(devices: Sequence[Listed], told: Sequence[TorchDevice]) -> tuple[Listed | None, ...]:
-    """For each of torch's devices the driver's one, by UUID or PCI address; None where neither is known of both."""
-    return tuple(next((device for device in devices if _same(device, one)), None) for one in told)
+    """For each of torch's devices the driver's one, or None where there is doubt: by UUID or PCI address.
+
+    An older torch tells neither. Then a name that each side has once identifies, and devices that are all alike are in
+    the same order on both sides; `devices` must be those that the program may use.
+    """
+    if any(row.uuid or row.pci for row in told):
+        return tuple(next((device for device in devices if _same(device, row)), None) for row in told)
+    if len(devices) == len(told) and len({device.name for device in devices}) == 1:
+        return tuple(devices)
+    return tuple(_by_name(devices, told, row) for row in told)
+
+
+def _by_name(devices: Sequence[Listed], told: Sequence[TorchDevice], row: TorchDevice) -> Listed | None:
+    found = [device for device in devices if device.name is not None and device.name == row.name]
+    return found[0] if len(found) == 1 and sum(other.name == row.name for other in told) == 1 else None
 
 
 def _same(device: Listed, told: TorchDevice) -> bool:
