@@ -50,11 +50,7 @@ def measure(
         "patience_seconds": PATIENCE_SECONDS,
         "logit_prompts": LOGIT_PROMPTS,
     }
-    try:
-        outcome = child.run(python, worker, request, limit_seconds, ENVIRONMENT, note)
-    except ValueError:
-        return Failed(reached[-1], "its answer is no JSON", "")
-    match outcome:
+    match child.run(python, worker, request, limit_seconds, ENVIRONMENT, note):
         case child.Died(reason, log):
             return Failed(reached[-1], without_secrets(error_in(log, reason)), log)
         case child.Answered(answer, log):

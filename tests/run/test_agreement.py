@@ -1,0 +1,103 @@
+"""How far two outputs agree, and what may be expected."""
+
+import json
+import math
+from array import array
+from typing import Any
+
+import pytest
+
+from advisor.run.agreement import Terms, agreement, compare_logits, expectation
+from advisor.run.figures import Logits, Measured, Peak, Run
+from advisor.setup import Setup
+
+FP32, BF16 = Setup(dtype="float32"), Setup(dtype="bfloat16")
+NF4 = Setup(quantization="bnb_nf4")
+
+
+def logits(*rows: list[float], prompts: tuple[int, ...] | None = None) -> Logits:
+    return Logits(prompts or tuple(range(len(rows))), len(rows[0]), array("f", [x for row in rows for x in row]))
+
+
+def side(tokens: Any = ((1, 2),), scores: Logits | None = None) -> Measured:
+    peak = Peak(*[None] * 6)
+    run = Run(1.0, None, None, 1.0, None, False)
+    return Measured((run,), (1.0,), (1.0,), peak, peak, tokens, scores, {}, "cpu", 1)
+
+
+def test_equal_scores_have_no_distance() -> None:
+    assert compare_logits(logits([1, 2, 3]), logits([1, 2, 3])) == (0.0, 1.0)
+
+
+def test_distance_is_relative_to_the_first() -> None:
+    distance, best = compare_logits(logits([3, 4]), logits([3, 4.5]))
+    assert distance == pytest.approx(0.1)
+    assert best == 1.0
+
+
+def test_the_best_token_may_change() -> None:
+    assert compare_logits(logits([1, 2], [5, 1]), logits([2, 1], [5, 1]))[1] == 0.5
+
+
+def test_forbidden_tokens_do_not_count() -> None:
+    assert compare_logits(logits([1, -math.inf, 2]), logits([1, -math.inf, 2])) == (0.0, 1.0)
+
+
+def test_only_prompts_of_both_sides_are_compared() -> None:
+    assert compare_logits(logits([1, 2], [9, 9], prompts=(0, 3)), logits([1, 2], prompts=(0,))) == (0.0, 1.0)
+    assert compare_logits(logits([1, 2], prompts=(0,)), logits([1, 2], prompts=(1,))) == (None, None)
+    assert compare_logits(logits([1, 2]), logits([1, 2, 3])) == (None, None)
+
+
+def test_tokens_are_counted_one_by_one_and_by_request() -> None:
+    found = agreement(side(((1, 2), (3, 4))), side(((1, 2), (3, 9))), Terms(FP32, BF16, False))
+    assert (found.greedy_tokens_equal, found.requests_equal) == (0.75, 0.5)
+    assert found.logit_distance is None
+
+
+@pytest.mark.parametrize(
+    ("after", "random", "other", "broken"),
+    [
+        (BF16, False, [3, 4.5], None),
+        (BF16, False, [4, -3], "rounding"),
+        (NF4, False, [3, 6], None),
+        (NF4, False, [-4, 3], "quantization"),
+        (NF4, True, [-4, 3], None),
+        (NF4, True, [math.nan, 3], "no longer numbers"),
+        (BF16, False, [math.inf, 3], "no longer numbers"),
+        (Setup(padding_side="right"), False, [4, -3], None),
+    ],
+)
+def test_what_is_broken_is_more_than_the_change_explains(
+    after: Setup, random: bool, other: list[float], broken: str | None
+) -> None:
+    found = agreement(side(scores=logits([3, 4])), side(scores=logits(other)), Terms(FP32, after, random))
+    assert broken in found.broken if broken and found.broken else found.broken == broken
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_a_baseline_of_nan_is_nobodys_fault_but_its_own() -> None:
+    found = agreement(side(scores=logits([math.nan, 4])), side(scores=logits([3, 4])), Terms(FP32, BF16, False))
+    assert found.broken is None
+    assert found.logit_distance is None
+
+
+def test_random_weights_of_two_devices_are_not_compared() -> None:
+    terms = Terms(Setup(device="cpu"), Setup(device="cuda"), True)
+    found = agreement(side(), side(), terms)
+    assert found.greedy_tokens_equal is None
+    assert "devices" in found.expected
+
+
+@pytest.mark.parametrize(
+    ("terms", "word"),
+    [
+        (Terms(FP32, FP32, False), "the same tokens"),
+        (Terms(FP32, BF16, False), "16-bit rounding"),
+        (Terms(BF16, NF4, False), "on your own task"),
+        (Terms(BF16, NF4, True), "cannot be judged"),
+        (Terms(Setup(padding_side="right"), FP32, False), "padding"),
+    ],
+)
+def test_what_may_be_expected(terms: Terms, word: str) -> None:
+    assert word in expectation(terms)

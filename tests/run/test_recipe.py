@@ -1,0 +1,246 @@
+"""The program for a setup: complete, only with the knobs that are set, and deaf to what a hostile plan says."""
+
+import ast
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packaging.version import Version
+
+from advisor.errors import PlanError
+from advisor.plan import ModelReference
+from advisor.run.recipe import prompts_at_hand, prompts_per_call, recipe
+from advisor.run.subject import Subject
+from advisor.setup import Setup, conflict, knobs
+from advisor.workload import Workload
+
+FOLDER = ModelReference("folder", "model", None, False)
+LOAD = Workload(batch=8, prompt_tokens=128, new_tokens=16)
+SUBJECT = Subject(FOLDER, LOAD, False, transformers=Version("5.22.2"))
+ONE_DICT = {"model_type": "llama", "hidden_size": 64, "tie_word_embeddings": False, "rope_theta": 1e4}
+
+
+def written(subject: Subject = SUBJECT, **values: Any) -> str:
+    text = recipe(subject, Setup(**values))
+    ast.parse(text)
+    return text
+
+
+def node_types(text: str) -> list[str]:
+    """The program's structure without its constants."""
+    return [type(node).__name__ for node in ast.walk(ast.parse(text))]
+
+
+def test_an_empty_setup_sets_nothing() -> None:
+    text = written()
+    for name in ("dtype", "device_map", "attn_implementation", "compile", "quantization", "threads", "use_cache"):
+        assert name not in text
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"dtype": "bfloat16"}, "dtype=torch.bfloat16,"),
+        ({"attn_implementation": "sdpa"}, 'attn_implementation="sdpa",'),
+        ({"device_map": "auto"}, 'device_map="auto",'),
+        ({"device_map": "auto", "max_memory": ("0=10GiB", "cpu=2GiB")}, 'max_memory={0: "10GiB", "cpu": "2GiB"},'),
+        ({"use_cache": False}, "use_cache=False,"),
+        ({"cache_implementation": "static"}, 'cache_implementation="static",'),
+        ({"threads": 3}, "torch.set_num_threads(3)"),
+        ({"device": "cuda"}, 'model.to("cuda")'),
+        ({"quantization": "bnb_int8"}, "load_in_8bit=True,"),
+        ({"quantization": "bnb_int8", "device": "cpu"}, 'device_map={"": "cpu"},'),
+        ({"quantization": "bnb_nf4"}, 'bnb_4bit_quant_type="nf4",'),
+        ({"quantization": "bnb_nf4"}, "bnb_4bit_compute_dtype=torch.bfloat16,"),
+        ({"quantization": "bnb_nf4", "dtype": "float16"}, "bnb_4bit_compute_dtype=torch.float16,"),
+        ({"quantization": "bnb_nf4_double"}, "bnb_4bit_use_double_quant=True,"),
+        ({"compile": "forward", "compile_mode": "default"}, 'torch.compile(model.forward, mode="default")'),
+        (
+            {"compile": "generate", "cache_implementation": "static", "compile_fullgraph": True},
+            "CompileConfig(fullgraph=True)",
+        ),
+        ({"batching": "loop"}, "range(0, len(prompts), 1)"),
+        ({"batching": "padded", "batch_size": 4}, "range(0, len(prompts), 4)"),
+        ({"batching": "sorted", "batch_size": 4}, "key=lambda i: len(prompts[i])"),
+        ({"padding_side": "right"}, "prompt + [pad]"),
+        ({"padding_side": "left"}, "[pad] * (width - len(prompt)) + prompt"),
+        ({"pad_to_multiple_of": 64}, "-width % 64"),
+        ({"batching": "continuous"}, "page_size=page,"),
+        ({"batching": "continuous"}, "num_blocks=8"),
+    ],
+)
+def test_a_knob_that_is_set_stands_in_the_program(values: dict[str, Any], line: str) -> None:
+    assert line in written(**values)
+
+
+def test_a_static_cache_without_compilation_says_so() -> None:
+    asked = {"cache_implementation": "static", "compile": "none"}
+    assert "disable_compile=True" in written(**asked)
+    assert "disable_compile" not in written(replace(SUBJECT, transformers=Version("4.48")), **asked)
+
+
+@pytest.mark.parametrize(("version", "name"), [("4.55.1", "torch_dtype="), ("4.56", " dtype="), ("5.22.2", " dtype=")])
+def test_the_name_of_dtype_follows_the_installed_version(version: str, name: str) -> None:
+    assert name in written(replace(SUBJECT, transformers=Version(version)), dtype="float16")
+
+
+def test_continuous_batching_follows_the_installed_version() -> None:
+    assert "block_size=page" in written(replace(SUBJECT, transformers=Version("5.16")), batching="continuous")
+    with pytest.raises(PlanError, match=r"5\.4"):
+        written(replace(SUBJECT, transformers=Version("4.57.6")), batching="continuous")
+
+
+def test_weights_come_from_the_folder_or_are_random() -> None:
+    assert 'MODEL = "model"' in written()
+    assert "from_config" not in written()
+    text = written(replace(SUBJECT, random_weights=True), dtype="bfloat16")
+    assert "from_config(config)" in text and "manual_seed" in text and "model.to(torch.bfloat16)" in text
+
+
+def test_random_weights_are_saved_before_they_are_quantized_or_spread() -> None:
+    subject = replace(SUBJECT, random_weights=True)
+    for values in ({"quantization": "bnb_nf4"}, {"device_map": "auto"}):
+        assert "save_pretrained(folder.name)" in written(subject, **values)
+    assert "save_pretrained" not in written(subject, quantization="none", device_map="none")
+
+
+def test_a_shape_brings_its_configuration() -> None:
+    subject = Subject(ModelReference("shape", "x", None, True), LOAD, True, config=ONE_DICT)
+    text = written(subject)
+    assert '"model_type": "llama",' in text and "for_model(**CONFIG)" in text and "MODEL" not in text
+
+
+@pytest.mark.parametrize("kind", ["config", "shape", "folder"])
+def test_a_configuration_alone_has_no_real_weights(kind: str) -> None:
+    subject = Subject(ModelReference(kind, "x", None, True), LOAD, False, config=ONE_DICT)
+    if kind == "folder":
+        written(subject)
+    else:
+        with pytest.raises(PlanError, match="--weights random"):
+            written(subject)
+
+
+def test_a_tokenizer_gives_room_for_ones_own_texts() -> None:
+    assert "AutoTokenizer" in written(replace(SUBJECT, tokenizer=True))
+    assert "AutoTokenizer" not in written()
+
+
+def test_conflicting_knobs_are_refused_with_the_reason() -> None:
+    with pytest.raises(PlanError, match="cannot be compiled"):
+        written(quantization="bnb_int8", compile="forward")
+
+
+def test_prompts_of_all_requests_in_flight_are_at_hand() -> None:
+    load = Workload(batch=2, concurrency=16)
+    assert prompts_at_hand(load) == 32
+    assert prompts_per_call(load, Setup()) == 2
+    assert prompts_per_call(load, Setup(batching="loop", batch_size=4)) == 1
+    assert prompts_per_call(load, Setup(batching="padded", batch_size=8)) == 8
+
+
+class Model:
+    """As much of a model as make_prompts asks for."""
+
+    class config:  # noqa: N801
+        @staticmethod
+        def get_text_config() -> Any:
+            return type("Text", (), {"vocab_size": 1000})
+
+
+def prompts_of(workload: Workload) -> list[list[int]]:
+    text = written(replace(SUBJECT, workload=workload))
+    start = text.index("def make_prompts")
+    namespace: dict[str, Any] = {
+        "PROMPTS": prompts_at_hand(workload),
+        "PROMPT_TOKENS": workload.prompt_tokens,
+        "random": __import__("random"),
+    }
+    exec(text[start : text.index("def padded")], namespace)
+    made: list[list[int]] = namespace["make_prompts"](Model)
+    return made
+
+
+@given(st.integers(1, 40), st.integers(1, 300), st.booleans())
+@settings(max_examples=40)
+def test_prompts_have_the_lengths_of_the_workload(batch: int, tokens: int, mixed: bool) -> None:
+    workload = Workload(batch=batch, prompt_tokens=tokens, mixed_lengths=mixed)
+    prompts = prompts_of(workload)
+    lengths = [len(prompt) for prompt in prompts]
+    assert len(prompts) == batch
+    assert max(lengths) == tokens
+    assert min(lengths) >= (max(1, tokens // 4) if mixed else tokens)
+    assert all(100 <= token <= 500 for prompt in prompts for token in prompt)
+    assert prompts == prompts_of(workload)
+
+
+def allowed(name: str) -> st.SearchStrategy[Any]:
+    """Values that a plan may give a knob."""
+    declaration = knobs()[name]
+    if name == "max_memory":
+        return st.just(("0=10GiB", "cpu=1.5GiB"))
+    if declaration.values:
+        return st.sampled_from(declaration.values)
+    return st.booleans() if declaration.kind.value == "flag" else st.integers(1, 64)
+
+
+setups = st.fixed_dictionaries({}, optional={name: allowed(name) for name in knobs()}).map(
+    lambda values: Setup(**values)
+)
+
+
+@given(setups.filter(lambda setup: conflict(setup) is None), st.booleans(), st.booleans())
+def test_every_setup_without_conflict_is_a_program(setup: Setup, random: bool, tokenizer: bool) -> None:
+    subject = replace(SUBJECT, random_weights=random, tokenizer=tokenizer)
+    compile(recipe(subject, setup), "recipe.py", "exec")
+
+
+hostile = st.text(min_size=1, max_size=80) | st.sampled_from(
+    [
+        '"\nimport os\n"',
+        "'); __import__('os').system('id'); ('",
+        '"""',
+        "\\",
+        "#\nraise SystemExit",
+        "{setup}",
+        "\u2028x=1",
+    ]
+)
+
+
+@given(hostile.filter(lambda text: "\0" not in text), st.sampled_from(["folder", "hub", "config"]))
+def test_a_hostile_model_name_stays_a_string(name: str, kind: str) -> None:
+    tame = Subject(ModelReference(kind, "model", "main", kind == "config"), LOAD, kind == "config")
+    wild = replace(tame, reference=replace(tame.reference, name=name, revision=name))
+    text = recipe(wild, Setup(dtype="bfloat16"))
+    assert node_types(text) == node_types(recipe(tame, Setup(dtype="bfloat16")))
+    assigned = next(node for node in ast.parse(text).body if isinstance(node, ast.Assign))
+    assert ast.literal_eval(assigned.value) == name
+
+
+@given(st.dictionaries(hostile, hostile, min_size=1, max_size=3))
+def test_a_hostile_configuration_stays_data(config: dict[str, str]) -> None:
+    text = recipe(Subject(ModelReference("shape", "x", None, True), LOAD, True, config=config), Setup())
+    assigned = next(node for node in ast.parse(text).body if isinstance(node, ast.Assign))
+    assert ast.literal_eval(assigned.value) == config
+
+
+@given(st.sampled_from(sorted(knobs())), hostile)
+def test_a_hostile_knob_is_refused_or_harmless(name: str, value: str) -> None:
+    try:
+        text = recipe(SUBJECT, Setup(**{name: value}))  # type: ignore[arg-type]  # that is the point
+    except PlanError as refused:
+        assert name in str(refused) or "setup" in str(refused)
+    else:
+        assert value in knobs()[name].values or name == "attn_implementation"
+        ast.parse(text)
+
+
+def test_every_mistake_is_reported_at_once() -> None:
+    setup = Setup(dtype="float8", threads=-1, attn_implementation="x; y")
+    with pytest.raises(PlanError) as raised:
+        recipe(Subject(ModelReference("shape", "a\0b", None, True), LOAD, False), setup)
+    assert {mistake.where for mistake in raised.value.mistakes} == {
+        "setup.dtype", "setup.threads", "setup.attn_implementation", "model.kind", "model.name", "model",
+    }  # fmt: skip
