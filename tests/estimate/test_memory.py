@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advisor.estimate.memory import MEMORY_BAND, largest_batch, largest_context, memory, memory_band
+from advisor.estimate.memory import CPU_BAND, MEMORY_BAND, largest_batch, largest_context, memory, memory_band
 from advisor.estimate.room import CONTEXT_BYTES, PROCESS_BYTES, SLACK_BYTES, WORKSPACE_BYTES
 from advisor.facts import Facts, Known, Unknown, Value
 from advisor.probe import anatomy, shapes
@@ -140,7 +140,8 @@ class TestRows:
 
     def test_continuous_batching_takes_whole_pages_for_all_requests(self) -> None:
         found = memory(LLAMA, card(80), self.BUSY, CUDA.changed({"batching": "continuous"})).kv_cache_bytes
-        assert found == 24 * (5 + 1) * 256 * 32 * 8 * 128 * 2 * 2  # 1025 tokens are five pages of 256, and one more
+        # 1025 tokens are five pages of 256, and one more for each request; two pages nobody reads.
+        assert found == (24 * (5 + 1) + 2) * 256 * 32 * 8 * 128 * 2 * 2
 
 
 class TestQuantized:
@@ -268,6 +269,7 @@ class TestUnknown:
     def test_no_band_without_a_total(self) -> None:
         assert memory_band(LLAMA, card(24), ONE, CUDA) == MEMORY_BAND
         assert memory_band(Facts(), card(24), ONE, CUDA) is None
+        assert memory_band(LLAMA, card(24), ONE, Setup(device="cpu", dtype="bfloat16")) == CPU_BAND
 
     def test_nobody_can_say_is_none_and_too_little_is_zero(self) -> None:
         assert largest_batch(LLAMA, facts(), ONE, CUDA) is None

@@ -177,3 +177,34 @@ def test_the_largest_size_on_the_way(made: dict[str, tuple[Any, Facts]], name: s
 
 def test_without_a_cache_nothing_is_kept() -> None:
     assert cache.kept(Facts(), Facts(), Setup(use_cache=False), cache.Request(1, 9, 9), 2) == cache.Kept(0, 0, 0)
+
+
+def test_the_pages_of_continuous_batching(made: dict[str, tuple[Any, Facts]], monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    import transformers
+    from transformers.generation.continuous_batching import cache as pages
+
+    seen: list[Any] = []
+    build = pages.PagedAttentionCache.__init__
+
+    def noted(self: Any, *args: Any, **kwargs: Any) -> None:
+        build(self, *args, **kwargs)
+        seen.append(self)
+
+    monkeypatch.setattr(pages.PagedAttentionCache, "__init__", noted)
+    model, facts = made["llama"]
+    rows, prompt, new, page = 3, 20, 4, 16
+    blocks = rows * (-(-(prompt + new) // page) + 1)
+    model.generate_batch(
+        [[5] * prompt] * rows,
+        generation_config=transformers.GenerationConfig(max_new_tokens=new, do_sample=False, pad_token_id=0),
+        continuous_batching_config=transformers.ContinuousBatchingConfig(
+            page_size=page, num_blocks=blocks, max_batch_tokens=64
+        ),
+    )
+    held = [t for part in vars(seen[-1]).values() for t in (part if isinstance(part, list) else [part])]
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in held if isinstance(t, torch.Tensor)}
+    setup = Setup(device="cpu", batching="continuous")
+    kept = cache.kept(facts, machine(), setup, cache.Request(rows, prompt, new), itemsize=4)
+    assert kept is not None
+    assert kept.end == sum(storage.nbytes() for storage in storages.values())
