@@ -52,7 +52,20 @@ def test_inside_a_container_the_mount_is_the_own_group(tmp_path: Path) -> None:
         root = tmp_path / group.strip("/").replace("/", "-").replace(".", "x") / "r"
         machine(root, proc__self__cgroup=f"0::{group}\n", proc__self__mountinfo=UNIFIED.format(group=mounted))
         put(root, "sys/fs/cgroup", cpu_max="150000 100000", memory_max=str(2 * GIB), memory_current="0")
+        put(root, "sys", cpu_max="1 100000", memory_max="1", memory_current="0")  # outside the mount
         assert cgroup.limits(root) == Limits(1.5, 2 * GIB, 2 * GIB), group
+
+
+def test_a_group_below_the_container_counts(tmp_path: Path) -> None:
+    """A service started inside the container; its path names the container's group, which is the mount."""
+    machine(
+        tmp_path,
+        proc__self__cgroup="0::/docker/abc/service\n",
+        proc__self__mountinfo=UNIFIED.format(group="/docker/abc"),
+    )
+    put(tmp_path, "sys/fs/cgroup", memory_max=str(2 * GIB), memory_current="0")
+    put(tmp_path, "sys/fs/cgroup/service", memory_max=str(GIB), memory_current="0")
+    assert cgroup.limits(tmp_path) == Limits(None, GIB, GIB)
 
 
 V1_MOUNTS = """\
