@@ -45,8 +45,7 @@ def find(
     Raises:
         ModelError: it cannot be found or read; where, why and what to do.
     """
-    path = Path(name).expanduser()
-    if path.exists():
+    if (path := _existing(name)) is not None:
         found = _in_place(path)
     elif name in shapes.names():
         return _from_shape(name)
@@ -56,6 +55,15 @@ def find(
         found = _from_hub(name, revision)
     known = _examined(found, python, trust_remote_code)
     return found.reference, anatomy.facts(known) | _file_facts(found, known)
+
+
+def _existing(name: str) -> Path | None:
+    """The path that `name` is, if there is one. Text from a command line may be no path at all."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.exists() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
 
 
 def _nearest_hint(name: str) -> str:

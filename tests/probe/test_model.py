@@ -269,7 +269,7 @@ class TestRefusals:
         assert "did you mean the shipped shape qwen3-8b?" in refused("~/models/qwen3-8")
 
     def test_names_that_are_nothing(self) -> None:
-        for name in ("", "a b", "a/b/c", "../x", "-x", "a//b"):
+        for name in ("", "a b", "a/b/c", "../x", "-x", "a//b", "x" * 5000, "a\0b", "~nobody-here/x"):
             refused(name)
 
 
