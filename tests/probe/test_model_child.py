@@ -163,3 +163,27 @@ def test_an_interpreter_that_is_none(tmp_path: Path) -> None:
     facts = model.find(str(path), str(tmp_path / "python"))[1]
     assert facts.value("model.supports_sdpa") is None
     assert facts.value("model.attention_kind") == "GQA"
+
+
+def test_code_of_the_repository_runs_only_when_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose own code leaves a mark when it runs."""
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    mark = tmp_path / "mark"
+    (tmp_path / "ours.py").write_text(
+        "from pathlib import Path\n"
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        f"Path({str(mark)!r}).touch()\n"
+        "class OurConfig(LlamaConfig):\n    model_type = 'ours'\n"
+        "class OurModel(LlamaForCausalLM):\n    config_class = OurConfig\n    _supports_flex_attn = False\n"
+    )
+    auto_map = {"AutoConfig": "ours.OurConfig", "AutoModelForCausalLM": "ours.OurModel"}
+    config = {**CONFIGS["llama"], "model_type": "ours", "auto_map": auto_map}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    facts = found(tmp_path)
+    assert facts.value("model.needs_remote_code") is True
+    assert facts.value("model.library_knows") is False
+    assert not mark.exists()
+    trusted = model.find(str(tmp_path), sys.executable, trust_remote_code=True)[1]
+    assert mark.exists()
+    assert trusted.value("model.supports_flex_attention") is False
+    assert trusted.value("model.parameters_embedding") == 64 * 32
