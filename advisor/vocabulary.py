@@ -1,7 +1,7 @@
 """Every fact of the machine, the model and an estimate, declared once. Knobs are declared in setup.py, the workload's
 fields in workload.py; `advisor.rulebook.vocabulary()` joins all three.
 
-`gpu.*` is the device that torch uses first; the devices one by one are `gpu.0.*`, `gpu.1.*` ... in NVML's order.
+`gpu.*` is the device that torch uses first; the devices one by one are `gpu.0.*`, `gpu.1.*` ... as torch numbers them.
 """
 
 from advisor.facts import Declaration, Kind

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 from advisor.facts import Fact, Known, Unknown
 from advisor.probe.privacy import without_places
 from advisor.probe.visible import Listed, plain_uuid
@@ -80,7 +82,7 @@ def _device(row: Mapping[str, Any], part: Mapping[str, Any], answer: Mapping[str
         "gpu.vendor": Known("nvidia", SOURCE),
         "gpu.index": Known(row["index"], SOURCE),
         "gpu.mig": _mig(row),
-        "gpu.driver": _known(answer["driver"], "driver", {}),
+        "gpu.driver": _driver(answer["driver"]),
         "gpu.driver_cuda": _cuda(answer["cuda"]),
     }
     for name, field in FIELDS.items():
@@ -116,6 +118,14 @@ def _mig(row: Mapping[str, Any]) -> Fact:
     if row.get("mig") is None and "handle" in row.get("missing", {}):
         return Unknown(_why("handle", row["missing"]))
     return Known(bool(row.get("mig")), SOURCE)
+
+
+def _driver(text: str | None) -> Fact:
+    """Drivers for virtual GPUs may add a word to the number; such a version cannot be compared."""
+    try:
+        return Known(text, SOURCE) if text and Version(text) else Unknown("the driver does not tell")
+    except InvalidVersion:
+        return Unknown(f"no version that can be compared: {without_places(text or '')[:40]}")
 
 
 def _cuda(number: int | None) -> Fact:

@@ -141,7 +141,9 @@ def build(answer: Mapping[str, Any]) -> dict[str, Fact]:
     text = answer["torch_text"]
     if not text:
         return dict.fromkeys(names, Unknown("torch's version file cannot be read"))
-    stated = {"rocm": text.get("hip"), "cuda": text.get("cuda"), "xpu": text.get("xpu")}
+    # Builds for xpu before torch 2.5 say so in the version alone.
+    xpu = text.get("xpu") or str(text.get("__version__")).endswith("+xpu")
+    stated = {"rocm": text.get("hip"), "cuda": text.get("cuda"), "xpu": xpu}
     # Every build for Apple silicon has MPS and says nothing of it.
     plain = "mps" if answer["system"] == "darwin arm64" else "cpu"
     kind = next((kind for kind, value in stated.items() if value), plain)

@@ -304,6 +304,20 @@ def test_an_old_driver_counts_its_own_share_with_the_others() -> None:
     assert fact == Known(GIB, "nvml, with the driver's own share")
 
 
+@pytest.mark.parametrize(
+    ("driver", "fact"),
+    [
+        ("570.172.08", Known("570.172.08", "nvml")),
+        ("535.154.05-grid", Unknown("no version that can be compared: 535.154.05-grid")),
+        (None, Unknown("the driver does not tell")),
+        ("", Unknown("the driver does not tell")),
+    ],
+)
+def test_a_driver_version_can_be_compared_or_is_unknown(driver: str | None, fact: Known | Unknown) -> None:
+    found = Seen(nvidia.read(nvml(row(0)) | {"driver": driver}), EMPTY_BUS, "linux")
+    assert gpu.facts(found, Told(), NOWHERE).get("gpu.driver") == fact
+
+
 # --- other makers ----------------------------------------------------------------------------------------------------
 
 

@@ -87,6 +87,7 @@ def test_a_current_environment() -> None:
         ({"cuda": None, "hip": "6.4.1", "xpu": None}, "linux x86_64", "rocm"),
         ({"cuda": None, "hip": None, "xpu": "20250101"}, "linux x86_64", "xpu"),
         ({"cuda": None, "hip": None}, "linux x86_64", "cpu"),
+        ({"__version__": "2.4.0+xpu", "cuda": None, "hip": None}, "linux x86_64", "xpu"),
         ({"cuda": None, "hip": None, "xpu": None}, "darwin arm64", "mps"),
         ({"cuda": None, "hip": None, "xpu": None}, "darwin x86_64", "cpu"),
         ({}, "linux x86_64", None),
