@@ -1,0 +1,427 @@
+"""The speed formula: judged on directions that must hold, on limits that can be computed by hand, and on unknowns."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from advisor.estimate.band import speed_band
+from advisor.estimate.constants import Measured, Roofline, constants
+from advisor.estimate.memory import memory
+from advisor.estimate.speed import COMPILE_SECONDS, break_even_calls, speed
+from advisor.facts import Facts, Known
+from advisor.plan import Memory, Speed
+from advisor.setup import Setup
+from advisor.workload import Workload
+
+GIB = 2**30
+TYPES = ("float32", "bfloat16", "float16")
+
+
+def facts(prefix: str, values: dict[str, Any]) -> Facts:
+    return Facts({prefix + name: Known(value, "test") for name, value in values.items() if value is not None})
+
+
+def model(**changes: Any) -> Facts:
+    """A 7B model with grouped queries and plain weights; `changes` by the fact's name without `model.`."""
+    plain: dict[str, Any] = {
+        "parameters": 7_615_616_512,
+        "parameters_embedding": 544_997_376,
+        "parameters_head": 544_997_376,
+        "parameters_linear": 6_525_288_448,
+        "parameters_other": 333_312,
+        "parameters_quantizable": 6_525_288_448,
+        "layers": 28,
+        "full_layers": 28,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "heads": 28,
+        "kv_heads": 4,
+        "head_dim": 128,
+        "value_head_dim": 128,
+        "vocab_size": 152_064,
+        "attention_kind": "GQA",
+        "experts": 0,
+        "checkpoint_quantization": "none",
+        "config_dtype": "bfloat16",
+    }
+    return facts("model.", {**plain, **changes})
+
+
+def small(**changes: Any) -> Facts:
+    """A 150M model, of which a decode step is mostly overhead."""
+    sizes = {"layers": 16, "full_layers": 16, "hidden_size": 768, "intermediate_size": 2048, "heads": 12}
+    widths = {"head_dim": 64, "value_head_dim": 64, "vocab_size": 32000, "parameters_linear": 100_663_296}
+    return model(**{**sizes, **widths, "parameters_head": 24_576_000, "parameters": 149_815_296, **changes})
+
+
+def a100(**changes: Any) -> Facts:
+    """An A100 known by its name alone."""
+    plain: dict[str, Any] = {
+        "gpu.name": "NVIDIA A100-SXM4-80GB",
+        "gpu.count": 1,
+        "gpu.capability": 8.0,
+        "gpu.memory_total_bytes": 80 * GIB,
+        "gpu.memory_free_bytes": 79 * GIB,
+        "torch.sees_gpu": True,
+        "transformers.version": "5.22.2",
+        "host.ram_available_bytes": 200 * GIB,
+    }
+    return facts("", {**plain, **{name.replace("__", "."): value for name, value in changes.items()}})
+
+
+def cpu(**changes: Any) -> Facts:
+    """Two cores with measured constants, round figures near those of a server CPU with AVX512-BF16."""
+    plain: dict[str, Any] = {
+        "torch.sees_gpu": False,
+        "transformers.version": "5.22.2",
+        "host.cores_usable": 2,
+        "host.amx_bf16": False,
+        "host.ram_available_bytes": 64 * GIB,
+        "speed.device": "cpu",
+        "speed.threads": 2,
+        "speed.layer_host_seconds": 0.25e-3,
+        "speed.step_host_seconds": 0.5e-3,
+        **{f"speed.layer_{kind}_seconds": 0.7e-3 for kind in TYPES},
+        **dict(zip((f"speed.gemv_{kind}_bytes_per_second" for kind in TYPES), (15e9, 16e9, 29e9), strict=True)),
+        **dict(zip((f"speed.small_gemm_{kind}_flops_per_second" for kind in TYPES), (34e9, 97e9, 34e9), strict=True)),
+        **dict(zip((f"speed.gemm_{kind}_flops_per_second" for kind in TYPES), (150e9, 320e9, 42e9), strict=True)),
+        **dict(zip((f"speed.kv_{kind}_bytes_per_second" for kind in TYPES), (3.5e9, 3.7e9, 2.6e9), strict=True)),
+    }
+    return facts("", {**plain, **{name.replace("__", "."): value for name, value in changes.items()}})
+
+
+GPU_SETUP = Setup(device="cuda", dtype="bfloat16", device_map="none", attn_implementation="sdpa", batching="padded")
+CPU_SETUP = Setup(device="cpu", dtype="bfloat16", device_map="none", attn_implementation="sdpa", batching="padded")
+ONE = Workload(batch=1, prompt_tokens=128, new_tokens=64)
+EIGHT = Workload(batch=8, prompt_tokens=128, new_tokens=64)
+BARE = Memory(None, None, None, None, None, None, None, None)
+
+
+def predicted(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Speed:
+    return speed(model, machine, workload, setup, memory(model, machine, workload, setup))
+
+
+def total(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> float:
+    rate = predicted(model, machine, workload, setup).total_tokens_per_second
+    assert rate is not None
+    return rate
+
+
+def test_a_large_model_on_an_accelerator_is_bound_by_bandwidth() -> None:
+    quick_host = {"speed__device": "NVIDIA A100-SXM4-80GB", "speed__layer_host_seconds": 0.05e-3}
+    found = predicted(model(), a100(**quick_host), ONE, GPU_SETUP)
+    read = (6_525_288_448 + 544_997_376) * 2
+    assert found.bound == "bandwidth"
+    assert found.decode_tokens_per_second == pytest.approx(0.78 * 2.039e12 / read, rel=0.03)
+
+
+def test_a_small_model_on_an_accelerator_is_bound_by_the_host() -> None:
+    found = predicted(small(), a100(), ONE, GPU_SETUP)
+    assert found.bound == "host"
+    assert found.decode_tokens_per_second == pytest.approx(1 / (17 * 0.77e-3), rel=0.02)
+
+
+def test_a_large_batch_of_prompts_is_bound_by_computing_on_a_cpu() -> None:
+    found = predicted(model(), cpu(), Workload(batch=64, prompt_tokens=16, new_tokens=16), CPU_SETUP)
+    assert found.bound == "compute"
+
+
+def test_on_a_cpu_the_terms_add_up() -> None:
+    found = speed(small(), cpu(), Workload(batch=1, prompt_tokens=1, new_tokens=2), CPU_SETUP, BARE)
+    assert found.decode_tokens_per_second is not None
+    weights = (100_663_296 + 24_576_000) * 2 / 16e9
+    cache = 16 * 12 * 128 * 2 * 2 / 3.7e9
+    assert 1 / found.decode_tokens_per_second == pytest.approx(16 * 0.7e-3 + 0.5e-3 + weights + cache, rel=1e-3)
+
+
+def test_one_padded_batch_beats_one_call_for_each_prompt() -> None:
+    loop = CPU_SETUP.changed({"batching": "loop"})
+    assert total(small(), cpu(), EIGHT, CPU_SETUP) > 2 * total(small(), cpu(), EIGHT, loop)
+    assert total(model(), a100(), EIGHT, GPU_SETUP) > 7 * total(
+        model(), a100(), EIGHT, GPU_SETUP.changed({"batching": "loop"})
+    )
+
+
+def test_a_loop_runs_at_the_speed_of_one_prompt() -> None:
+    loop = predicted(small(), cpu(), EIGHT, CPU_SETUP.changed({"batching": "loop"}))
+    alone = predicted(small(), cpu(), ONE, CPU_SETUP)
+    assert loop.total_tokens_per_second == pytest.approx(alone.total_tokens_per_second)
+    assert loop.ttft_seconds == alone.ttft_seconds
+
+
+def test_a_batch_larger_than_one_call_takes_several() -> None:
+    halves = CPU_SETUP.changed({"batch_size": 4})
+    alone = Workload(batch=4, prompt_tokens=128, new_tokens=64)
+    assert total(small(), cpu(), EIGHT, halves) == pytest.approx(total(small(), cpu(), alone, CPU_SETUP))
+
+
+def test_a_last_call_that_is_not_full_costs_less_than_a_full_one() -> None:
+    nine = Workload(batch=9, prompt_tokens=128, new_tokens=64)
+    sixteen = Workload(batch=16, prompt_tokens=128, new_tokens=64)
+    eights = CPU_SETUP.changed({"batch_size": 8})
+    assert 9 / total(small(), cpu(), nine, eights) < 16 / total(small(), cpu(), sixteen, eights)
+
+
+def test_mixed_lengths_pay_for_padding_and_sorting_saves_some_of_it() -> None:
+    mixed = Workload(batch=16, prompt_tokens=512, new_tokens=16, mixed_lengths=True)
+    even = Workload(batch=16, prompt_tokens=512, new_tokens=16)
+    fours = CPU_SETUP.changed({"batch_size": 4})
+    padded, sorted_ = (total(small(), cpu(), mixed, fours.changed({"batching": kind})) for kind in ("padded", "sorted"))
+    assert total(small(), cpu(), even, fours) < padded < sorted_
+
+
+def test_continuous_batching_is_slower_than_a_padded_batch_on_a_cpu_and_serves_all_requests_at_once() -> None:
+    continuous = CPU_SETUP.changed({"batching": "continuous"})
+    assert total(small(), cpu(), EIGHT, continuous) == pytest.approx(total(small(), cpu(), EIGHT, CPU_SETUP) / 1.5)
+    many = Workload(batch=1, concurrency=16, prompt_tokens=128, new_tokens=64)
+    on_gpu = GPU_SETUP.changed({"batching": "continuous"})
+    assert total(model(), a100(), many, on_gpu) > 10 * total(model(), a100(), many, GPU_SETUP)
+
+
+def test_bf16_is_judged_by_the_cpus_own_constants() -> None:
+    """A CPU without bf16 units measures low bf16 rates, and then bf16 must not be promised to be faster."""
+    fp32 = CPU_SETUP.changed({"dtype": "float32"})
+    old = cpu(
+        speed__gemv_bfloat16_bytes_per_second=5e9,
+        speed__small_gemm_bfloat16_flops_per_second=20e9,
+        speed__gemm_bfloat16_flops_per_second=40e9,
+    )
+    assert total(small(), cpu(), EIGHT, CPU_SETUP) > 1.3 * total(small(), cpu(), EIGHT, fp32)
+    assert total(small(), old, EIGHT, CPU_SETUP) < total(small(), old, EIGHT, fp32)
+
+
+def test_fp16_on_a_cpu_reads_quickly_and_computes_slowly() -> None:
+    fp16 = CPU_SETUP.changed({"dtype": "float16"})
+    bf16, half = (predicted(small(), cpu(), ONE, setup) for setup in (CPU_SETUP, fp16))
+    assert bf16.ttft_seconds and half.ttft_seconds and half.ttft_seconds > 3 * bf16.ttft_seconds
+    assert half.decode_tokens_per_second and bf16.decode_tokens_per_second
+    assert half.decode_tokens_per_second > bf16.decode_tokens_per_second
+
+
+def test_without_a_cache_every_step_is_a_prompt() -> None:
+    off = CPU_SETUP.changed({"use_cache": False})
+    short, long = (Workload(batch=1, prompt_tokens=tokens, new_tokens=16) for tokens in (256, 1024))
+    steps = [predicted(small(), cpu(), work, off).decode_tokens_per_second for work in (short, long)]
+    assert steps[0] is not None and steps[1] is not None
+    assert 3.5 < steps[0] / steps[1] < 8
+    assert predicted(small(), cpu(), long, off).bound == "compute"
+
+
+def test_eager_attention_costs_with_the_square_of_the_prompt() -> None:
+    eager = CPU_SETUP.changed({"attn_implementation": "eager"})
+
+    def extra(tokens: int) -> float:
+        work = Workload(batch=1, prompt_tokens=tokens, new_tokens=1)
+        first, plain = (predicted(small(), cpu(), work, setup).ttft_seconds for setup in (eager, CPU_SETUP))
+        assert first is not None and plain is not None
+        return first - plain
+
+    assert extra(2048) == pytest.approx(4 * extra(1024), rel=0.01)
+
+
+def test_eager_attention_on_an_accelerator_slows_the_prompt_alone() -> None:
+    eager = GPU_SETUP.changed({"attn_implementation": "eager"})
+    work = Workload(batch=4, prompt_tokens=4096, new_tokens=32)
+    slow, plain = (predicted(model(), a100(), work, setup) for setup in (eager, GPU_SETUP))
+    assert slow.ttft_seconds and plain.ttft_seconds and slow.ttft_seconds > 1.1 * plain.ttft_seconds
+    assert slow.decode_tokens_per_second == plain.decode_tokens_per_second
+
+
+def test_compiling_takes_the_host_out_of_a_step() -> None:
+    compiled = {"cache_implementation": "static", "compile": "generate"}
+    on_gpu = predicted(small(), a100(), ONE, GPU_SETUP.changed(compiled))
+    assert on_gpu.decode_tokens_per_second is not None
+    assert on_gpu.decode_tokens_per_second > 10 / (17 * 0.77e-3)
+    gain = total(small(), cpu(), ONE, CPU_SETUP.changed(compiled)) / total(small(), cpu(), ONE, CPU_SETUP)
+    assert 1.05 < gain < 1.3
+
+
+def test_a_single_request_pays_for_compilation_itself() -> None:
+    compiled = CPU_SETUP.changed({"cache_implementation": "static", "compile": "generate"})
+    once = Workload(batch=1, prompt_tokens=128, new_tokens=64, repeats=False)
+    assert total(small(), cpu(), once, compiled) < 64 / COMPILE_SECONDS[0]
+    assert total(small(), cpu(), once, CPU_SETUP) == total(small(), cpu(), ONE, CPU_SETUP)
+
+
+def test_break_even_counts_requests_until_compilation_has_paid_back() -> None:
+    compiled = CPU_SETUP.changed({"cache_implementation": "static", "compile": "generate"})
+    found = break_even_calls(small(), cpu(), ONE, compiled, BARE)
+    assert found is not None
+    saved = 64 / total(small(), cpu(), ONE, CPU_SETUP.changed({"cache_implementation": "static"}))
+    saved -= 64 / total(small(), cpu(), ONE, compiled)
+    assert found == pytest.approx((COMPILE_SECONDS[0] / saved, COMPILE_SECONDS[1] / saved))
+    assert break_even_calls(small(), cpu(), ONE, CPU_SETUP, BARE) is None
+    assert break_even_calls(small(), Facts(), ONE, compiled, BARE) is None
+
+
+def test_quantized_weights_on_an_accelerator_trade_bytes_for_launches() -> None:
+    """4-bit weights help where reading counts and hurt where launching does; 8-bit ones of bitsandbytes launch most."""
+    slow_to_read = a100(gpu__bandwidth_bytes_per_second=3e11)
+    four, eight = (GPU_SETUP.changed({"quantization": name}) for name in ("bnb_nf4", "bnb_int8"))
+    assert total(model(), slow_to_read, ONE, four) > 1.2 * total(model(), slow_to_read, ONE, GPU_SETUP)
+    assert total(small(), a100(), ONE, four) < 0.8 * total(small(), a100(), ONE, GPU_SETUP)
+    assert total(small(), a100(), ONE, eight) < total(small(), a100(), ONE, four)
+
+
+def test_4_bit_weights_are_written_out_for_more_than_one_row() -> None:
+    """More than one row costs a 4-bit model at least what it costs a plain one, so a batch gains nothing from it."""
+    slow_to_read = a100(gpu__bandwidth_bytes_per_second=3e11)
+    four = GPU_SETUP.changed({"quantization": "bnb_nf4"})
+    assert total(model(), slow_to_read, EIGHT, four) < total(model(), slow_to_read, EIGHT, GPU_SETUP)
+
+
+def test_quantized_weights_on_a_cpu_depend_on_what_plain_bf16_reaches_there() -> None:
+    four = CPU_SETUP.changed({"quantization": "bnb_nf4"})
+    assert total(small(), cpu(), ONE, four) > 1.1 * total(small(), cpu(), ONE, CPU_SETUP)
+    with_amx = cpu(host__amx_bf16=True)
+    assert total(small(), with_amx, EIGHT, four) < 0.9 * total(small(), with_amx, EIGHT, CPU_SETUP)
+    nobody_knows = cpu(host__amx_bf16=None)
+    assert total(small(), nobody_knows, EIGHT, four) == pytest.approx(total(small(), with_amx, EIGHT, four))
+
+
+def test_a_prequantized_checkpoint_counts_without_a_knob() -> None:
+    stored = {"checkpoint_quantization": "bitsandbytes", "checkpoint_bytes": 5_850_000_000}
+    wanted = GPU_SETUP.changed({"quantization": "bnb_nf4"})
+    found = speed(model(**stored), a100(), ONE, GPU_SETUP, BARE)
+    assert found == speed(model(), a100(), ONE, wanted, BARE)
+    wide = speed(model(**{**stored, "checkpoint_bytes": 8_700_000_000}), a100(), ONE, GPU_SETUP, BARE)
+    assert wide == speed(model(), a100(), ONE, GPU_SETUP.changed({"quantization": "bnb_int8"}), BARE)
+
+
+@pytest.mark.parametrize("method", ["hqq", "of a kind nobody knows"])
+def test_an_unknown_kind_of_quantization_has_no_speed(method: str) -> None:
+    assert speed(model(checkpoint_quantization=method), a100(), ONE, GPU_SETUP, BARE) == Speed(None, None, None)
+    assert speed(model(checkpoint_quantization="gptq"), cpu(), ONE, CPU_SETUP, BARE) == Speed(None, None, None)
+
+
+def test_more_threads_than_cores_are_slower_and_one_thread_is_slower_than_two() -> None:
+    speeds = [total(small(), cpu(), EIGHT, CPU_SETUP.changed({"threads": threads})) for threads in (1, 2, 4)]
+    assert speeds[0] < speeds[1] > speeds[2]
+
+
+def test_weights_that_are_fetched_from_ram_cost_more_than_anything_else() -> None:
+    tight = a100(gpu__memory_free_bytes=8 * GIB)
+    spread = GPU_SETUP.changed({"device_map": "auto"})
+    found = predicted(model(), tight, ONE, spread)
+    away = 15.2e9 - 0.9 * 8 * GIB
+    assert found.decode_tokens_per_second == pytest.approx(1 / (away / 6e9 + 0.025), rel=0.05)
+    assert found.bound == "bandwidth"
+    assert total(model(), a100(), ONE, spread) == total(model(), a100(), ONE, GPU_SETUP)
+
+
+def test_further_gpus_add_a_little_host_time_and_no_speed() -> None:
+    two = a100(gpu__count=2, gpu__0__memory_free_bytes=79 * GIB, gpu__1__memory_free_bytes=79 * GIB)
+    spread = GPU_SETUP.changed({"device_map": "balanced"})
+    assert 0.98 < total(small(), two, ONE, spread) / total(small(), a100(), ONE, spread) < 1.0
+
+
+def test_experts_are_read_as_far_as_they_are_chosen() -> None:
+    """One prompt reads the chosen experts only, a large batch nearly all of them."""
+    routed = model(experts=64, experts_active=4, parameters_experts=6_000_000_000)
+    slow_to_read = a100(gpu__bandwidth_bytes_per_second=1e11)
+    assert total(routed, slow_to_read, ONE, GPU_SETUP) > 4 * total(model(), slow_to_read, ONE, GPU_SETUP)
+    many = Workload(batch=64, prompt_tokens=8, new_tokens=16)
+    assert total(routed, slow_to_read, many, GPU_SETUP) < 1.1 * total(model(), slow_to_read, many, GPU_SETUP)
+
+
+def test_a_long_cache_slows_the_step_and_a_window_bounds_it() -> None:
+    long = Workload(batch=8, prompt_tokens=32000, new_tokens=16)
+    windowed = model(full_layers=0, sliding_layers=28, sliding_window_tokens=1024)
+    full, sliding = (predicted(each, a100(), long, GPU_SETUP).decode_tokens_per_second for each in (model(), windowed))
+    assert full is not None and sliding is not None and full < 0.7 * sliding
+
+
+def test_older_transformers_repeat_keys_and_read_them_more_often() -> None:
+    long = Workload(batch=8, prompt_tokens=16000, new_tokens=16)
+    old, new = (
+        predicted(model(), a100(transformers__version=version), long, GPU_SETUP).decode_tokens_per_second
+        for version in ("4.46.3", "4.54.0")
+    )
+    assert old is not None and new is not None and old < 0.5 * new
+
+
+@pytest.mark.parametrize(
+    ("known", "machine", "setup"),
+    [
+        (model(), Facts(), GPU_SETUP),
+        (model(), a100(gpu__name="NVIDIA GeForce RTX 4090 Laptop GPU"), GPU_SETUP),
+        (model(), a100(), CPU_SETUP),
+        (model(), cpu(), GPU_SETUP),
+        (model(), cpu(speed__gemv_bfloat16_bytes_per_second=None), CPU_SETUP),
+        (model(layers=None), a100(), GPU_SETUP),
+        (model(parameters_linear=None), a100(), GPU_SETUP),
+        (model(experts=8, experts_active=None), a100(), GPU_SETUP),
+        (model(sliding_layers=14, full_layers=14), a100(), GPU_SETUP),
+        (model(), a100(), GPU_SETUP.changed({"cache_implementation": "quantized"})),
+    ],
+)
+def test_what_is_not_known_gives_no_number(known: Facts, machine: Facts, setup: Setup) -> None:
+    assert speed(known, machine, ONE, setup, BARE) == Speed(None, None, None, None)
+
+
+def test_a_batch_without_a_known_rate_of_arithmetic_has_no_number() -> None:
+    """A laptop card's bandwidth comes from the driver, its arithmetic from nowhere: not even the prompt is known."""
+    laptop = a100(gpu__name="NVIDIA GeForce RTX 4090 Laptop GPU", gpu__bandwidth_bytes_per_second=576e9)
+    assert speed(model(), laptop, EIGHT, GPU_SETUP, BARE) == Speed(None, None, None)
+
+
+def test_bf16_without_units_for_it_is_computed_as_fp32() -> None:
+    turing = a100(gpu__name="Tesla T4", gpu__capability=7.5, gpu__memory_total_bytes=15 * GIB)
+    long = Workload(batch=1, prompt_tokens=4096, new_tokens=1)
+    bf16, fp16 = (
+        speed(model(), turing, long, GPU_SETUP.changed({"dtype": kind}), BARE).ttft_seconds
+        for kind in ("bfloat16", "float16")
+    )
+    assert bf16 is not None and fp16 is not None and bf16 > 4 * fp16
+
+
+def test_bands_say_what_the_figures_rest_on() -> None:
+    measured = a100(speed__device="NVIDIA A100-SXM4-80GB", speed__layer_host_seconds=0.8e-3)
+    by_name, by_host = (speed_band(model(), machine, GPU_SETUP) for machine in (a100(), measured))
+    assert by_name is not None and by_host is not None and by_name[0] < by_host[0] < 1 < by_host[1] < by_name[1]
+    on_cpu = speed_band(small(), cpu(), CPU_SETUP)
+    quantized = speed_band(small(), cpu(), CPU_SETUP.changed({"quantization": "bnb_int8"}))
+    assert on_cpu is not None and quantized is not None and quantized[0] < on_cpu[0] and on_cpu[1] < quantized[1]
+    assert speed_band(model(), Facts(), GPU_SETUP) is None
+
+
+def test_constants_measured_on_an_accelerator_replace_the_catalog() -> None:
+    kinds = ("gemv_bfloat16_bytes", "small_gemm_bfloat16_flops", "gemm_bfloat16_flops", "kv_bfloat16_bytes")
+    rates = dict(zip((f"speed__{kind}_per_second" for kind in kinds), (1e12, 1.6e13, 1e14, 5e11), strict=True))
+    machine = a100(speed__device="NVIDIA A100-SXM4-80GB", speed__layer_host_seconds=0.1e-3, **rates)
+    found = constants(machine, GPU_SETUP, "bfloat16")
+    assert found is not None and found.measured
+    assert found.matrices == Measured(2e-12, 1e-12, 5.12e-12)
+    catalog = constants(a100(), GPU_SETUP, "bfloat16")
+    assert catalog is not None and isinstance(catalog.matrices, Roofline) and not catalog.measured
+
+
+@given(st.floats(1, 5000), st.floats(1, 5000))
+def test_more_rows_never_cost_less(a: float, b: float) -> None:
+    few, many = sorted((a, b))
+    for matrices in (Measured(2e-10, 3e-10, 5e-9), Roofline(1e-12, 1e-14, 2)):
+        low, high = matrices.seconds(few), matrices.seconds(many)
+        assert low is not None and high is not None and low <= high
+
+
+@given(
+    batch=st.integers(1, 300),
+    prompt=st.integers(1, 100_000),
+    new=st.integers(1, 5000),
+    concurrency=st.integers(1, 50),
+    mixed=st.booleans(),
+    size=st.none() | st.integers(1, 64),
+    batching=st.sampled_from(["loop", "padded", "sorted", "continuous"]),
+)
+def test_every_workload_has_finite_figures(
+    batch: int, prompt: int, new: int, concurrency: int, mixed: bool, size: int | None, batching: str
+) -> None:
+    work = Workload(batch=batch, prompt_tokens=prompt, new_tokens=new, concurrency=concurrency, mixed_lengths=mixed)
+    for machine, setup in ((a100(), GPU_SETUP), (cpu(), CPU_SETUP)):
+        changed = setup.changed({"batching": batching} if size is None else {"batching": batching, "batch_size": size})
+        found = speed(small(), machine, work, changed, BARE)
+        assert found.ttft_seconds and found.decode_tokens_per_second and found.total_tokens_per_second
+        assert 0 < found.ttft_seconds < 1e9
+        assert found.bound in ("host", "bandwidth", "compute")
