@@ -14,6 +14,7 @@ from advisor.reading.squeezed import Squeezed, phrase
 from advisor.vocabulary import TEXT
 
 _APPENDS = re.compile(r"\w\.append\(\s*\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$")
+_INTERACTIVE = re.compile(r">>> |<ipython-input-|(?:Cell|Input) In ?\[|In \[\d+\]|File ~?\S{0,200}ipykernel")
 _CUDA_BUILD = re.compile(r"\d\+cu\d\d")
 _PLAIN_CALL = re.compile(r"^(?:[\w, *]{1,60}=\s*)?(?:self\.)?\w*(?:model|net|vae|encoder|module|network)\w*\(.{1,300}")
 
@@ -86,6 +87,7 @@ def _of_code(lines: tuple[Line, ...], first: int, last: int, values: dict[str, V
     quiet = isinstance(shown, tuple) and "no_grad" not in shown
     calls = [code for code in own if _PLAIN_CALL.match(code) and not code.startswith(("class ", "def "))]
     return {
+        "interactive": any(_INTERACTIVE.match(line.bare) for line in lines[first:last]),
         "collects_outputs": any(_APPENDS.search(code) for code in own),
         "plain_call": bool(calls) and quiet,
     }
