@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from rich.markup import escape
@@ -57,6 +58,8 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
     recorded = common.recorded_machine(options)
     machine = recorded if recorded is not None else look(options, with_speed=True)
     if reference.kind in ("folder", "config"):
+        # The plan may be applied from another folder than this one.
+        reference = replace(reference, name=str(Path(reference.name).resolve()))
         named_folders.remember(Path(reference.name))
     machine = machine | devices.rates(machine)
     subject = Subject(reference, model, machine, workload, stated)
