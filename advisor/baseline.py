@@ -93,8 +93,8 @@ def device_facts(machine: Facts, setup: Setup) -> Facts:
 
 
 def _cpu_bf16(machine: Facts) -> Fact:
-    """Either unit makes bf16 fast; unknown only where neither is known to be there."""
-    units = [machine.get("host.avx512_bf16"), machine.get("host.amx_bf16")]
+    """Any of the units makes bf16 fast; unknown only where none is known to be there."""
+    units = [machine.get(f"host.{unit}") for unit in ("avx512_bf16", "amx_bf16", "arm_bf16")]
     for unit in units:
         if isinstance(unit, Known) and unit.value is True:
             return unit

@@ -19,6 +19,7 @@ from typing import Any
 
 TAIL_BYTES = 200_000
 _POLL_SECONDS = 0.05
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             os.killpg(process.pid, signal.SIGKILL)
     elif process.poll() is None:
         process.kill()
-    process.wait()
+    # A process that sleeps in the kernel (a hung driver, a lost network disk) ends when the kernel lets go of it.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_PATIENCE_SECONDS)
     if process.stdout is not None:
         process.stdout.close()
 
@@ -138,7 +141,9 @@ def _outcome(
     return Answered(found, log, seconds)
 
 
-def _ending(code: int, log: str) -> str:
+def _ending(code: int | None, log: str) -> str:
+    if code is None:
+        return "it hangs in the kernel and cannot be ended"
     if code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         likely = {"SIGKILL": ", as the kernel does when memory runs out", "SIGSEGV": ", a crash in compiled code"}

@@ -61,10 +61,19 @@ def test_16_bit_types_by_compute_capability(capability: float, bf16: bool, fp16:
 
 
 @pytest.mark.parametrize(
-    ("avx", "amx", "fast"), [(True, False, True), (False, True, True), (False, False, False), (None, True, True)]
+    ("avx", "amx", "arm", "fast"),
+    [
+        (True, False, False, True),
+        (False, True, False, True),
+        (False, False, True, True),
+        (False, False, False, False),
+        (None, True, None, True),
+    ],
 )
-def test_bf16_on_a_cpu_needs_one_of_two_units(avx: bool | None, amx: bool | None, fast: bool) -> None:
-    machine = facts(host__avx512_bf16=avx, host__amx_bf16=amx)
+def test_bf16_on_a_cpu_needs_one_of_three_units(
+    avx: bool | None, amx: bool | None, arm: bool | None, fast: bool
+) -> None:
+    machine = facts(host__avx512_bf16=avx, host__amx_bf16=amx, host__arm_bf16=arm)
     assert device_facts(machine, Setup(device="cpu")).value("device.fast_bf16") is fast
 
 
