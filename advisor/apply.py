@@ -33,11 +33,12 @@ Heard = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Budget:
-    """How long applying may take: timed runs of one process and one process at most (seconds), setups tried, the time
-    after which no other setup is tried, and how often a process is run again whose runs were all disturbed. The first
-    process may download weights."""
+    """How long applying may take: seconds of timed runs of one process, of waiting in it for other programs, and of one
+    process at most (the first may download weights); setups tried, and the seconds after which no other is tried; how
+    often a process is run again whose runs were all disturbed."""
 
     run_seconds: float = 6.0
+    patience_seconds: float = 15.0
     limit_seconds: float = 900.0
     download_seconds: float = 7200.0
     attempts: int = 6
@@ -203,6 +204,7 @@ class _Bench:
             clock=setup.batching != "continuous",
             budget_seconds=self.budget.run_seconds,
             limit_seconds=self.budget.download_seconds if downloads else self.budget.limit_seconds,
+            patience_seconds=self.budget.patience_seconds,
             heard=lambda stage: self.heard(f"process {self.processes}, {name}: {stage}"),
         )
         self.heard(f"process {self.processes}, {name}: {_in_short(measured)}")

@@ -15,8 +15,6 @@ from advisor.run.figures import Failed, Logits, Measured, Measurement, Peak, Run
 
 WORKER = Path(__file__).with_name("worker.py")
 LOGIT_PROMPTS = 8
-# How long one process waits, all in all, for other programs to leave the cores alone.
-PATIENCE_SECONDS = 15.0
 # Nothing may ask questions, and progress bars only blur the log that explains a failure.
 ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONUNBUFFERED": "1"}
 
@@ -27,13 +25,15 @@ def measure(
     clock: bool,
     budget_seconds: float,
     limit_seconds: float,
+    patience_seconds: float = 0.0,
     heard: Callable[[str], None] = lambda _: None,
     worker: Path = WORKER,
 ) -> Measurement:
     """Run `recipe` in a fresh process of `python`; `heard` gets the stages.
 
     `clock` is false for recipes whose generate takes no stopping criteria. Timed runs take about `budget_seconds`;
-    the process is ended after `limit_seconds`.
+    the process is ended after `limit_seconds`, and waits at most `patience_seconds` in all for other programs to leave
+    the cores alone.
     """
     reached = ["start"]
 
@@ -47,7 +47,7 @@ def measure(
         "recipe": recipe,
         "clock": clock,
         "budget_seconds": budget_seconds,
-        "patience_seconds": PATIENCE_SECONDS,
+        "patience_seconds": patience_seconds,
         "logit_prompts": LOGIT_PROMPTS,
     }
     match child.run(python, worker, request, limit_seconds, ENVIRONMENT, note):

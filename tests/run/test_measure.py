@@ -43,7 +43,7 @@ def done_by(tmp_path: Path, program: str, limit_seconds: float = 20.0, heard: An
     """What `measure` makes of a child that runs `program`."""
     worker = tmp_path / "child.py"
     worker.write_text(SAY + program)
-    return measure(sys.executable, "", True, 1.0, limit_seconds, heard, worker)
+    return measure(sys.executable, "", True, 1.0, limit_seconds, heard=heard, worker=worker)
 
 
 @pytest.mark.parametrize(
