@@ -8,6 +8,9 @@ Figures = Mapping[str, int | float]
 OWN_CONTEXT = 2 * 2**30
 """Bytes by which the driver's count of a process may exceed what its allocator reserved: CUDA context and libraries."""
 SMALLEST_SQUARE = 64
+DRIVER_RESERVE = 0.02
+"""Share of a device below which free memory is none: drivers keep tens of MiB, and PyTorch asks for whole segments of
+2 or 20 MiB (kMinBlockSize and kSmallBuffer, kLargeBuffer of its caching allocator)."""
 
 
 def reserved(figures: Figures) -> int | None:
@@ -29,7 +32,7 @@ def derive(figures: Figures, listed: Sequence[int], shape: Sequence[int]) -> dic
     if requested is not None and total:
         found["request_share"] = requested / total
     if requested is not None and free is not None:
-        found["free_covers_request"] = free >= requested
+        found["free_covers_request"] = free >= max(requested, (total or 0) * DRIVER_RESERVE)
     if requested is not None and total is not None and held is not None:
         found["room_covers_request"] = total - held >= requested
     if held is not None and allocated is not None:

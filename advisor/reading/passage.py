@@ -13,7 +13,10 @@ from advisor.reading.settings import settings
 from advisor.reading.squeezed import Squeezed, phrase
 from advisor.vocabulary import TEXT
 
-_APPENDS = re.compile(r"\w\.append\(\s*\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$")
+_APPENDS = re.compile(
+    r"\w\.append\(\s*\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$"
+    r"|\w\.append\(\s*\w{0,40}(?:model|net|encoder)\w{0,40}\(.{0,200}\)\s*$"
+)
 _INTERACTIVE = re.compile(r">>> |<ipython-input-|(?:Cell|Input) In ?\[|In \[\d+\]|File ~?\S{0,200}ipykernel")
 _CUDA_BUILD = re.compile(r"\d\+cu\d\d")
 _PLAIN_CALL = re.compile(r"^(?:[\w, *]{1,60}=\s*)?(?:self\.)?\w*(?:model|net|vae|encoder|module|network)\w*\(.{1,300}")
