@@ -112,10 +112,14 @@ def _sign_json(sign: Sign) -> list[Any]:
 def _sign(data: list[Any]) -> Sign:
     kinds, reports, stage, when, says, frames, unless, over, what, why, line = data
     conditions = tuple(_condition(condition) for condition in when)
-    grouped = [tuple(tuple(group) for group in groups) for groups in (says, frames)]
     return Sign(
-        tuple(kinds), reports, stage, conditions, *grouped, tuple(unless), tuple(over), tuple(what), tuple(why), line
-    )
+        kinds=tuple(kinds), reports=reports, stage=stage, when=conditions, says=_groups(says), frames=_groups(frames),
+        unless=tuple(unless), over=tuple(over), what=tuple(what), why=tuple(why), line=line,
+    )  # fmt: skip
+
+
+def _groups(data: list[list[str]]) -> Phrases:
+    return tuple(tuple(group) for group in data)
 
 
 def _fix_json(fix: Fix) -> list[Any]:

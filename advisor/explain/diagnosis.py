@@ -24,9 +24,9 @@ class FixFound:
     applies: str
 
     def to_json(self) -> dict[str, Any]:
-        change = self.change and {
-            knob: list(value) if isinstance(value, tuple) else value for knob, value in self.change.items()
-        }
+        change: dict[str, Any] | None = None
+        if self.change is not None:
+            change = {k: list(v) if isinstance(v, tuple) else v for k, v in self.change.items()}
         return {"id": self.id, "summary": self.summary, "change": change, "command": self.command,
                 "applies": self.applies}  # fmt: skip
 

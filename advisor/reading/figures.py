@@ -48,7 +48,8 @@ _TORCH = (
 # Everything else: these forms count GB as 10^9.
 _OTHERS = (
     ("requested_bytes", "failedtoallocaterequestfor", rf"failedtoallocaterequestfor[^(]{{1,30}}\({AMOUNT}\)"),
-    ("requested_bytes", "", rf"(?:tryingtoallocate|attemptingtoallocate|triedtoallocate|outofmemoryallocating|unabletommap"
+    ("requested_bytes",
+    "", rf"(?:tryingtoallocate|attemptingtoallocate|triedtoallocate|outofmemoryallocating|unabletommap"
                         rf"|memoryallocationof|allocationofsize|tryingtoreserve|attemptingtoreserve){AMOUNT}"),
     ("requested_bytes", "", r"(?:bufferofsize|allocationofsize|mallocofsize|requestedbufferofsize)(\d{1,20})()"),
     ("requested_bytes", "unabletoallocate", rf"unabletoallocate{AMOUNT}"),
@@ -174,7 +175,7 @@ def _tensor(text: str) -> _Found:
 def listed_processes(squeezed: str, said: Said) -> list[int]:
     """What the message lists for each numbered process, in bytes."""
     text = squeezed[said.start : said.end + AHEAD]
-    sizes = [in_bytes(*match.groups(), True) for match in _OTHER_PROCESS.finditer(text)]
+    sizes = [in_bytes(match[1], match[2], True) for match in _OTHER_PROCESS.finditer(text)]
     return [size for size in sizes if size is not None]
 
 

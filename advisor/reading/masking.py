@@ -32,7 +32,8 @@ _NAMED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _HEADER = re.compile(
-    r"(authorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:(?:bearer|basic|token|digest)\s{1,3})?)([^\s\"',]{3,4000})", re.I
+    r"(authorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?(?:(?:bearer|basic|token|digest)\s{1,3})?)([^\s\"',]{3,4000})",
+    re.IGNORECASE,
 )
 _BEARER = re.compile(r"(\bbearer\s{1,3})([A-Za-z0-9._~+/=-]{8,4000})", re.IGNORECASE)
 _URL = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/@:]{1,200}):([^\s/@]{1,200})@", re.IGNORECASE)

@@ -42,10 +42,10 @@ def in_bytes(value: str, unit: str, torch_units: bool = False) -> int | None:
     if amount is None:
         return None
     if unit in _BINARY:
-        return round(amount * 2 ** _BINARY[unit])
+        return int(amount * 2.0 ** _BINARY[unit] + 0.5)
     if torch_units and unit in _TORCH:
-        return round(amount * 2 ** _TORCH[unit])
-    return round(amount * 10 ** _DECIMAL.get(unit, 0))
+        return int(amount * 2.0 ** _TORCH[unit] + 0.5)
+    return int(amount * 10.0 ** _DECIMAL.get(unit, 0) + 0.5)
 
 
 def shape_bytes(shape: str, element: str) -> int | None:
