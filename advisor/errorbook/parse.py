@@ -63,7 +63,7 @@ def _rule(reader: Reader, stem: str) -> ErrorRule:
 
 
 def _signs(reader: Reader) -> Iterator[Sign]:
-    """The signs of the list, each filled up with what the file says for all of them; without a list, the file is one."""
+    """The signs of the list, each filled up with what the file says for all; without a list, the file is one sign."""
     if "signs" not in reader.table.entries:
         yield from _sign(reader, reader)
         return

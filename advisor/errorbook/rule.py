@@ -105,8 +105,10 @@ def from_json(data: Mapping[str, Any]) -> ErrorRule:
 
 def _sign_json(sign: Sign) -> list[Any]:
     conditions = [_condition_json(condition) for condition in sign.when]
-    return [sign.kinds, sign.reports, sign.stage, conditions, sign.says, sign.frames, sign.unless, sign.over, sign.what, sign.why,
-            sign.line]  # fmt: skip
+    return [
+        sign.kinds, sign.reports, sign.stage, conditions, sign.says, sign.frames, sign.unless, sign.over, sign.what,
+        sign.why, sign.line,
+    ]  # fmt: skip
 
 
 def _sign(data: list[Any]) -> Sign:
