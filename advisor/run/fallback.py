@@ -17,10 +17,10 @@ from advisor.setup import Setup, conflict
 # How an error's text names the knob: words of libraries, found by making each knob fail.
 NAMED_IN_ERRORS: tuple[tuple[str, str], ...] = (
     ("compile", r"inductor|dynamo|torch\.compile|CppCompile|C\+\+ compiler|cudagraph|BackendCompiler"),
+    ("cache_implementation", r"static.?cache|cache_implementation|index_copy_|KV cache"),
     ("quantization", r"bitsandbytes|\bbnb\b|[48].?bit|quantiz"),
     ("batching", r"continuous.batching|generate_batch|paged"),
     ("attn_implementation", r"flash.?attn|flash.?attention|attn_implementation|flex_attention|kernels-community"),
-    ("cache_implementation", r"static.?cache|cache_implementation|index_copy_"),
     ("device_map", r"device_map|[`']accelerate[`']|offload"),
     ("device", r"not compiled with CUDA|No CUDA GPUs|no NVIDIA driver|cannot access accelerator"),
     ("dtype", r"not implemented for '(Half|BFloat16)'|the same dtype"),

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.table import Table
@@ -15,8 +14,6 @@ from advisor.run.applied import Applied
 from advisor.run.figures import Failed, Measured, Measurement
 from advisor.run.verify import HOLDS
 from advisor.show.terminal import factor, rate, seconds, settings, size
-
-EXPORT = "perf-advisor apply --plan PLAN --export FILE.py"
 
 
 def screen(plan: Plan, applied: Applied) -> RenderableType:
@@ -46,14 +43,13 @@ def _figures(plan: Plan, applied: Applied) -> Table:
     """One row a figure: now and with the plan, each measured beside its prediction, and the ratio."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("measured", no_wrap=True)
-    for title in ("now", "predicted", "plan", "predicted", ""):
+    titles = ("now", "predicted", "plan", "predicted", "") if applied.choices else ("now", "predicted")
+    for title in titles:
         table.add_column(title, justify="right", no_wrap=True, style="dim" if title == "predicted" else "")
-    after = applied.comparison.plan
     reached = applied.attempts[-1].setup if applied.attempts else applied.setup
     foretold = plan.estimate if reached == plan.setup else None
-    before = applied.baseline
-    for row in _rows(before, plan.baseline_estimate, after, foretold):
-        table.add_row(*row)
+    for row in _rows(applied.baseline, plan.baseline_estimate, applied.comparison.plan, foretold):
+        table.add_row(*row[: 1 + len(titles)])
     return table
 
 
@@ -91,9 +87,11 @@ def _predicted(estimate: Estimate | None, name: str | None) -> Any:
 def _remarks(applied: Applied) -> Iterator[RenderableType]:
     """What one must know to read the figures."""
     sides = [side for side in (applied.baseline, applied.comparison.plan) if isinstance(side, Measured)]
+    sides = sides if applied.choices else sides[:1]
     runs, disturbed = sum(len(side.runs) for side in sides), sum(side.disturbed_runs for side in sides)
     counted = sum(len(side.counted) for side in sides)
-    yield Text(f"medians of {counted} runs after warm-up; {applied.weights} weights", style="dim")
+    if sides:
+        yield Text(f"medians of {counted} runs after warm-up; {applied.weights} weights", style="dim")
     if disturbed:
         left = "not counted" if all(side.quiet for side in sides) else "counted where nothing else was at hand"
         yield Text(f"Other programs disturbed {disturbed} of {runs} runs, {left}.", style="yellow")
@@ -138,9 +136,9 @@ def _agreement(applied: Applied) -> Iterator[RenderableType]:
     if found.greedy_tokens_equal is not None:
         parts.append(f"{found.greedy_tokens_equal:.0%} of greedy tokens equal")
     if found.first_tokens_equal is not None:
-        parts.append(f"first tokens {found.first_tokens_equal:.0%}")
+        parts.append(f"{found.first_tokens_equal:.0%} of first ones")
     if found.logit_distance is not None:
-        parts.append(f"distance of the scores {found.logit_distance:.3f}")
+        parts.append(f"scores {found.logit_distance:.2g} apart")
     yield Text(f"Outputs: {', '.join(parts) or 'not compared'}")
     yield Padding(Text(found.broken or found.expected, style="dim"), (0, 0, 1, 3))
 
@@ -154,11 +152,11 @@ def _last_line(applied: Applied) -> Text:
         what = "There is nothing to change" if not applied.choices else "The plan did not hold"
         return Text(f"{what}: your setup stays as it is.", style="bold")
     if verdict.gain is None:
-        gained = "Holds: it runs, which the setup of today does not"
+        gained = "Holds: it runs, your own setup does not"
     elif verdict.word != HOLDS:
         gained = "Holds: a correction that costs no speed"
     elif applied.judged_by_memory:
         gained = f"Holds: {verdict.gain:.2f} times less memory"
     else:
         gained = f"Holds: {verdict.gain:.2f} times as fast"
-    return Text.from_markup(f"[bold green]{gained}.[/] To take it along: [bold]{escape(EXPORT)}[/]")
+    return Text.assemble((f"{gained}. ", "bold green"), "Add --export FILE.py to get it as a program.")
