@@ -35,6 +35,8 @@ QUICK = Budget(run_seconds=1.0, patience_seconds=2.0, limit_seconds=300.0)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    if not pytest.importorskip("torch").cuda.is_available():
+        pytest.skip("torch finds no GPU")
     place = tmp_path_factory.mktemp("gpu") / "model"
     made = child.run(sys.executable, MAKER, {"folder": str(place), "size": "150m"}, 300)
     assert isinstance(made, child.Answered), made

@@ -1,9 +1,8 @@
 """What applying a plan gave, as it reads at 80 columns without colour."""
 
 import io
-import os
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from advisor.setup import Setup
 from advisor.show.verification import rehearsal, screen
 from advisor.workload import Workload
 
-SNAPSHOTS = Path(__file__).parent / "snapshots"
 NOW = Setup(dtype="float32", batching="loop", compile="none")
 BATCH: dict[str, Value] = {"batching": "padded", "batch_size": 8}
 COMPILE: dict[str, Value] = {"cache_implementation": "static", "compile": "generate"}
@@ -104,13 +102,8 @@ SCREENS = {
 
 
 @pytest.mark.parametrize("name", SCREENS)
-def test_screens_read_as_recorded(name: str) -> None:
-    """To record anew after a wanted change: RECORD=1 pytest tests/show/test_verification.py"""
-    text = shown(screen(PLAN, SCREENS[name]))
-    recorded = SNAPSHOTS / f"verification-{name}.txt"
-    if os.environ.get("RECORD"):
-        recorded.write_text(text, encoding="utf-8")
-    assert text == recorded.read_text(encoding="utf-8")
+def test_screens_read_as_reviewed(name: str, snapshot: Callable[[str, str], None]) -> None:
+    snapshot(f"verification-{name}", shown(screen(PLAN, SCREENS[name])))
 
 
 @pytest.mark.parametrize("name", SCREENS)
