@@ -138,7 +138,6 @@ def _run(row: dict[str, Any]) -> Run | None:
         "gpu.count": 1,
         "transformers.version": version,
     }
-    peak = row.get("peak_mem_gib")
     return Run(
         machine_name=f"{row['gpu']}, transformers {version}",
         model=_model(shape, stored, bits),
@@ -156,8 +155,15 @@ def _run(row: dict[str, Any]) -> Run | None:
         plain=row["quant"] == "none",
         total_rate=row.get("gen_tps"),
         decode_rate=row.get("decode_tps") if row.get("gen_tps") is None else None,
-        peak_bytes=peak * 2**30 if peak else None,
+        peak_bytes=_peak_bytes(row),
     )
+
+
+def _peak_bytes(row: dict[str, Any]) -> float | None:
+    """What the allocator of torch had given out at most."""
+    if peak := row.get("peak_mem_gib"):
+        return float(peak) * 2**30
+    return float(peak) * 1e6 if (peak := row.get("generate_alloc_mb")) else None
 
 
 def _shape(model: str) -> str | None:
@@ -197,9 +203,11 @@ def table(runs: list[Run]) -> str:
             group = [run for run in of_machine if chosen(run)]
             if group:
                 lines += _block(f"{name}, {label}", group, host_seconds(of_machine))
-    lines += ["", "memory, all machines"]
-    lines.append(_line("formula", (run.memory_error() for run in runs)))
-    lines.append(_line("weights x 1.2", (run.rule_memory_error() for run in runs)))
+    for name, of_machine in sorted(machines.items()):
+        if any(run.peak_bytes for run in of_machine):
+            lines += ["", f"{name}, memory"]
+            lines.append(_line("formula", (run.memory_error() for run in of_machine)))
+            lines.append(_line("weights x 1.2", (run.rule_memory_error() for run in of_machine)))
     return "\n".join(lines)
 
 
