@@ -159,7 +159,8 @@ _TRIES = 20
 # Lines that speak of a failure without one having happened: code that handles it, advice, remarks of a recovery.
 _NO_FAILURE = re.compile(
     r"^(?:[-=]*>?\s*\d*\s*)?(?:except\b|if\b|elif\b|assert\b|#\s|//|import\b|from\b|raise\b|def\b|class\b|catch\b)"
-    r"|\bretry(?:ing)?\b|\bfalling back\b|\bfall back\b|\bif you (?:are|run|get|encounter)|\bto avoid\b[^.]{0,60}out of memory"
+    r"|\bretry(?:ing)?\b|\bfalling back\b|\bfall back\b|\bif you (?:are|run|get|encounter)"
+    r"|\bto avoid\b[^.]{0,60}out of memory"
     r"|\bcan lead to out.of.memory|\bmay (?:run|result|lead)\b|\bwithout running out|\bin str\(|\b\d+\s?[EZ]B\b",
     re.IGNORECASE,
 )

@@ -84,7 +84,7 @@ def _of_message(said: Said, told: dict[str, int | float], squeezed: Squeezed) ->
 
 
 def _of_code(lines: tuple[Line, ...], first: int, last: int, values: dict[str, Value]) -> dict[str, Value]:
-    """What the user's own lines show: results that are collected, a model that is called outside any gradient switch."""
+    """What the user's own lines show: results that are collected, a model called outside any gradient switch."""
     own = trace.own_code(lines, first, last)
     shown = values.get("settings")
     quiet = isinstance(shown, tuple) and "no_grad" not in shown

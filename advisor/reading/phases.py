@@ -1,4 +1,4 @@
-"""What the program was doing when it failed, from the calls around the message. The innermost call that tells counts."""
+"""What the program was doing when it failed, from the calls around the message; the innermost that tells counts."""
 
 from collections.abc import Sequence
 
@@ -48,7 +48,7 @@ _GENERAL = ("train_forward", "prefill", "decode")
 
 
 def phase(squeezed: str, start: int, end: int) -> str | None:
-    """The phase whose call stands innermost in squeezed[start:end]; the general ones only where nothing else is told."""
+    """The phase whose call stands innermost in squeezed[start:end]; general ones only where nothing else is told."""
     special = _innermost(squeezed, start, end, [row for row in _PHASES if row[0] not in _GENERAL])
     if special is not None:
         return special

@@ -57,4 +57,4 @@ def _keys() -> "KeyBindings":
 
 def _ends_in_empty_lines(text: str) -> bool:
     """Whether one more Enter makes the second empty line. An empty prompt never ends by Enter alone."""
-    return bool(text.strip()) and text.endswith("\n")
+    return bool(text.strip()) and text.endswith("\n\n")

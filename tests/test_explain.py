@@ -1,0 +1,146 @@
+"""From a pasted text to a diagnosis."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from advisor import errorbook, rulebook
+from advisor.errorbook import ErrorRule
+from advisor.explain import Diagnosis, explain
+from advisor.facts import Facts, Known
+
+TEXTS = Path(__file__).parent / "errors"
+RULES = errorbook.load(rulebook.shipped() / "errors", kept=False)
+
+
+def machine(**known: object) -> Facts:
+    return Facts({name.replace("__", "."): Known(value, "test") for name, value in known.items()})  # type: ignore[arg-type]
+
+
+def told(name: str, facts: Facts | None = None) -> Diagnosis:
+    return explain((TEXTS / f"{name}.txt").read_text(encoding="utf-8"), name, facts, RULES)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "cause"),
+    [
+        ("torch-0.4", "gpu_oom", "batch_too_large"),
+        ("torch-1.1", "gpu_oom", "batch_too_large"),
+        ("torch-1.12", "gpu_oom", "fragmentation"),
+        ("torch-2.0-async", "gpu_oom", "batch_too_large"),
+        ("torch-2.1", "gpu_oom", "other_process"),
+        ("torch-2.9", "gpu_oom", "process_memory_fraction_cap"),
+        ("mps", "gpu_oom", "batch_too_large"),
+        ("cpu-linux", "cpu_oom", "host_ram"),
+        ("cpu-windows", "cpu_oom", "host_ram"),
+        ("killed", "killed", "host_ram"),
+        ("vllm", "kv_cache_budget", "max_model_len_too_large"),
+    ],
+)
+def test_each_generation_of_messages(name: str, kind: str, cause: str) -> None:
+    found = told(name)
+    assert (found.kind, found.cause) == (kind, cause)
+    assert found.what
+    assert found.why
+
+
+def test_what_is_not_known_is_said() -> None:
+    found = told("key-error").to_json()
+    assert found["recognized"] is False
+    assert (found["kind"], found["cause"], found["rule"], found["memory"]) == (None, None, None, {})
+
+
+def test_the_json_has_the_contract_s_figures_and_null_for_absent_ones() -> None:
+    memory = told("torch-1.12").to_json()["memory"]
+    assert memory["reserved_bytes"] == 14 * 2**30
+    assert memory["process_bytes"] is None
+    assert set(memory) >= {"requested_bytes", "other_process_bytes", "reserved_unallocated_bytes", "device_index"}
+
+
+def test_the_old_word_cached_is_reserved_but_unallocated() -> None:
+    assert told("torch-1.1").to_json()["memory"]["reserved_unallocated_bytes"] == 512 * 2**20
+
+
+def test_the_sentences_hold_this_text_s_figures() -> None:
+    what = told("torch-2.1").what
+    assert "2.00 GiB" in what
+    assert "1.00 GiB of 40.0 GiB is free" in what
+    assert "{" not in what
+
+
+def applies(found: Diagnosis, fix: str) -> str:
+    return next(each.applies for each in found.fixes if each.id == fix)
+
+
+def test_fixes_are_checked_against_the_machine() -> None:
+    assert applies(told("torch-1.12"), "expandable_segments") == "unknown"
+    assert applies(told("torch-1.12", machine(host__os="linux")), "expandable_segments") == "yes"
+    windows = applies(told("torch-1.12", machine(host__os="windows")), "expandable_segments")
+    assert windows.startswith("no: ")
+    assert "windows" in windows
+
+
+def test_a_fix_that_is_in_force_is_no_advice() -> None:
+    text = "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True python run.py\n" + (TEXTS / "torch-1.12.txt").read_text()
+    assert applies(explain(text, "x", None, RULES), "expandable_segments") == "already"
+
+
+def test_an_assertion_of_an_index_comes_before_the_library_that_it_breaks() -> None:
+    text = (
+        "Indexing.cu:1284: indexSelectLargeIndex: Assertion `srcIndex < srcSelectDimSize` failed.\n"
+        "RuntimeError: CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"
+    )
+    found = explain(text, "x", None, RULES)
+    assert (found.kind, found.cause) == ("error", "device_side_assert_index_out_of_range")
+    assert found.to_json()["memory"] == {}
+
+
+def test_the_innermost_call_tells_the_cause() -> None:
+    text = (
+        'File "train.py", line 9, in <module>\n    trainer.train()\n'
+        'File "trainer.py", line 90, in _inner_training_loop\n    self.optimizer.step()\n'
+        "torch.OutOfMemoryError: CUDA out of memory."
+    )
+    assert explain(text, "x", None, RULES).cause == "optimizer_states"
+
+
+def test_secrets_of_the_text_are_not_printed_back() -> None:
+    text = "RuntimeError: CUDA out of memory. token=hf_abcdefghijklmnop /home/anna/x password=hunter22"
+    shown = str(explain(text, "x", None, RULES).to_json())
+    assert not [word for word in ("hf_abcdef", "anna", "hunter22") if word in shown]
+
+
+QUIET = [
+    "INFO Loading model weights took 2.3 GB\nINFO # GPU blocks: 2000, # CPU blocks: 512\n",
+    "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 98304, Hardware limit: 49152.",
+    "Warning: Ran out of memory when regular VAE decoding, retrying with tiled VAE decoding.",
+    "RuntimeError: mat1 and mat2 shapes cannot be multiplied (3x4 and 5x6)",
+    "ValueError: Cannot use chat template functions because tokenizer.chat_template is not set",
+    "requests.exceptions.SSLError: Max retries exceeded with url",
+    "Segmentation fault (core dumped)",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", QUIET)
+def test_what_is_no_known_failure_stays_unexplained(text: str) -> None:
+    assert not explain(text, "x", None, RULES).recognized
+
+
+def test_braces_in_a_text_are_never_filled_in() -> None:
+    found = explain("{0.__class__} {requested_bytes} CUDA out of memory. {", "x", None, RULES)
+    assert found.quoted_line == "{0.__class__} {requested_bytes} CUDA out of memory. {"
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=60, deadline=None)
+def test_any_text_has_an_answer(text: str) -> None:
+    found = explain(text, "x", None, RULES).to_json()
+    assert found["recognized"] == (found["cause"] is not None)
+
+
+def test_without_rules_nothing_is_recognized() -> None:
+    none: tuple[ErrorRule, ...] = ()
+    assert not explain("CUDA out of memory.", "x", None, none).recognized
