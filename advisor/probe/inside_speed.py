@@ -98,14 +98,8 @@ def llama(dtype: str, layers: int, hidden: int, inner: int, heads: int, kv_heads
     from transformers import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-    config = LlamaConfig(
-        hidden_size=hidden,
-        intermediate_size=inner,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        vocab_size=words,
-    )
+    sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "vocab_size": words}
+    config = LlamaConfig(**sizes, num_attention_heads=heads, num_key_value_heads=kv_heads)
     torch.nn.Linear.reset_parameters = torch.nn.Embedding.reset_parameters = do_nothing
     LlamaForCausalLM._init_weights = do_nothing
     kind = getattr(torch, dtype)
@@ -177,13 +171,8 @@ def cpu_jobs(dtype: str, layers: int) -> Jobs:
         ids = torch.zeros(1, PROMPT, dtype=torch.long)
         model.lm_head(model.model(input_ids=ids, use_cache=True)[0][:, -1:])
 
-    jobs = {
-        "narrow": cpu_step(narrow, 1, SHORT),
-        "one": cpu_step(model, 1, SHORT),
-        "eight": cpu_step(model, ROWS, SHORT),
-        "long": cpu_step(model, ROWS, LONG),
-        "prompt": lambda: timed(prompt),
-    }
+    jobs = {"narrow": cpu_step(narrow, 1, SHORT), "one": cpu_step(model, 1, SHORT), "prompt": lambda: timed(prompt)}
+    jobs |= {"eight": cpu_step(model, ROWS, SHORT), "long": cpu_step(model, ROWS, LONG)}
     return {f"{dtype} {name}": job for name, job in jobs.items()}
 
 
