@@ -33,7 +33,7 @@ def explain(text: str, source: str, machine: Facts | None, rules: Sequence[Error
         rule=match.rule.id,
         summary=match.rule.summary,
         figures=_figures(passage) if memory else {},
-        what=masked(sentences(match.sign.what, facts)),
+        what=masked(sentences(match.sign.what, facts) or f"{match.rule.summary}."),
         why=masked(sentences(match.sign.why, facts)),
         quoted_line=_quoted(passage, match, memory),
         fixes=tuple(_fixes(match.rule.fixes, facts)),

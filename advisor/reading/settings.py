@@ -31,7 +31,7 @@ _SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("sdpa", ("scaled_dot_product_attention(", "attn_implementation=sdpa", "sdpa_attention_forward")),
     ("no_grad", ("torch.no_grad()", "torch.inference_mode()", "utils/_contextlib.py", "autograd/grad_mode.py",
                  "decorate_context")),
-    ("lora", ("LoraConfig(", "peft/tuners/lora", "get_peft_model(", "--use_lora", "lora_rank", "finetuning_type: lora")),
+    ("lora", ("LoraConfig(", "peft/tuners/lora", "get_peft_model(", "--use_lora", "lora_rank")),
     ("optimizer_8bit", ("adamw_bnb_8bit", "adamw_8bit", "paged_adamw_8bit", "AdamW8bit", "use_8bit_adam")),
     ("quantized_cache", ("cache_implementation=quantized", "QuantizedCache(", "--kv-cache-dtype fp8")),
     ("offloaded_cache", ("cache_implementation=offloaded", "OffloadedCache(")),
