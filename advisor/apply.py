@@ -7,7 +7,7 @@ written, except the exported file that was asked for; all processes are children
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from advisor.run.figures import Failed, Measured, Measurement
 from advisor.run.measure import measure
 from advisor.run.recipe import recipe
 from advisor.run.subject import Subject
-from advisor.run.verify import FAILS, HOLDS, Aim, Comparison, Verdict, verify
+from advisor.run.verify import FAILS, NO_BETTER, Aim, Comparison, Verdict, verify
 from advisor.setup import Setup
 
 __all__ = ["Applied", "Budget", "apply", "export", "first_choices", "rehearse", "subject", "write_export"]
@@ -66,14 +66,17 @@ def apply(
     aim = Aim(plan.workload.goal, plan.workload.repeats, _random(plan, weights))
     bench = _Bench(plan, python, weights, heard, budget)
     choices = first_choices(plan)
-    bench.recipe(plan.baseline), bench.recipe(plan.setup)  # refuses before anything runs
-    if not choices:
-        return _nothing_to_do(plan, bench, aim, began)
+    for setup in (plan.baseline, plan.setup):  # what cannot be carried out is refused before anything runs
+        recipe(bench.subject, setup)
+    if plan.setup == plan.baseline:
+        return _kept_as_it_is(plan, bench, aim, began, Climbed(choices, {}), bench.try_out(plan.baseline))
     climbed = Climbed(choices, {})
     known: Measurement | None = None
     if each_step:
         known = bench.try_out(plan.baseline)
         climbed = step_by_step(plan.baseline, choices, known, aim, bench.try_out)
+        if setup_of(plan.baseline, climbed.choices) == plan.baseline:
+            return _kept_as_it_is(plan, bench, aim, began, climbed, known)
     found = search(
         plan.baseline,
         climbed.choices,
@@ -179,9 +182,6 @@ class _Bench:
         self.subject = subject(plan, weights)
         self.processes, self.retries = 0, budget.retries
 
-    def recipe(self, setup: Setup) -> str:
-        return recipe(self.subject, setup)
-
     def try_out(self, setup: Setup) -> Measurement:
         """Measure `setup`, unless it is known not to fit the host's memory: that could take the machine down."""
         name = "baseline" if setup == self.plan.baseline else "plan" if setup == self.plan.setup else "without a step"
@@ -200,7 +200,7 @@ class _Bench:
         downloads = self.processes == 1 and self.plan.model.kind == "hub" and not self.subject.random_weights
         measured = measure(
             self.python,
-            self.recipe(setup),
+            recipe(self.subject, setup),
             clock=setup.batching != "continuous",
             budget_seconds=self.budget.run_seconds,
             limit_seconds=self.budget.download_seconds if downloads else self.budget.limit_seconds,
@@ -236,13 +236,14 @@ def _in_short(measurement: Measurement) -> str:
             )
 
 
-def _nothing_to_do(plan: Plan, bench: _Bench, aim: Aim, began: float) -> Applied:
-    """A plan without steps: the baseline is measured once and kept."""
-    measured = bench.try_out(plan.baseline)
-    word = FAILS if isinstance(measured, Failed) else HOLDS
-    verdict = Verdict(word, None, None, "the plan has no steps")
-    found = Found((), Comparison(measured, measured, verdict, None), (), False)
-    return _applied(plan, bench, aim, found, Climbed((), {}), time.monotonic() - began)
+def _kept_as_it_is(
+    plan: Plan, bench: _Bench, aim: Aim, began: float, climbed: Climbed, measured: Measurement
+) -> Applied:
+    """No step is there, or none is left: the baseline's figures stand alone."""
+    word, reason = (FAILS, measured.reason) if isinstance(measured, Failed) else (NO_BETTER, "no step is left to try")
+    comparison = Comparison(measured, measured, Verdict(word, None, None, reason), None)
+    found = Found(climbed.choices, comparison, (), False)
+    return _applied(plan, bench, aim, found, climbed, time.monotonic() - began)
 
 
 def _applied(plan: Plan, bench: _Bench, aim: Aim, found: Found, climbed: Climbed, elapsed: float) -> Applied:
@@ -252,7 +253,7 @@ def _applied(plan: Plan, bench: _Bench, aim: Aim, found: Found, climbed: Climbed
         baseline_setup=plan.baseline,
         setup=setup_of(plan.baseline, found.choices) if found.holds else plan.baseline,
         comparison=found.comparison,
-        choices=tuple(replace(choice) for choice in found.choices),
+        choices=found.choices,
         attempts=found.attempts,
         measured=climbed.measured,
         aim=aim,

@@ -166,6 +166,23 @@ def test_steps_can_be_measured_one_by_one(bench: Callable[[Bench], list[str]]) -
     assert told["speedup"] == pytest.approx(4.0)
 
 
+def test_where_no_single_step_helps_nothing_is_kept(bench: Callable[[Bench], list[str]]) -> None:
+    bench(lambda text: side(1.0) if "len(prompts), 1)" in text and "float32" in text else side(3.0))
+    told = apply(plan(BATCH, HALF), "python", each_step=True).to_json()
+    assert told["outcome"] == "no-gain"
+    assert [one["kept"] for one in told["steps"]] == [False, False]
+    assert all(one["reason"].startswith("slower") for one in told["steps"])
+
+
+def test_a_step_that_needs_one_that_was_left_out_is_left_out_too(bench: Callable[[Bench], list[str]]) -> None:
+    cache = step("growing-cache", "3-attention", {"cache_implementation": "static"})
+    compiled = step("no-compilation", "4-compile", {"compile": "generate"})
+    bench(lambda text: side(30.0) if '"static"' in text else by_batch(text))
+    told = apply(plan(BATCH, cache, compiled), "python", each_step=True).to_json()
+    assert [one["kept"] for one in told["steps"]] == [True, False, False]
+    assert "static cache" in told["steps"][2]["reason"]
+
+
 def test_a_setup_too_large_for_the_host_is_not_run(bench: Callable[[Bench], list[str]]) -> None:
     large = replace(UNKNOWN, memory=replace(UNKNOWN.memory, total_bytes=9 << 30, available_bytes=4 << 30, fits=False))
     seen = bench(lambda _: side(1.0))

@@ -188,7 +188,8 @@ def step_by_step(
     best = known
     for choice in choices:
         setup = setup_of(baseline, _up_to(choices, choice))
-        if conflict(setup) is not None:
+        if problem := conflict(setup):
+            choices = _replaced(choices, replace(choice, option=None, reason=problem))
             continue
         trial = measured[choice.step.rule] = try_out(setup)
         if wrong := _harm(best, trial, aim):

@@ -125,7 +125,8 @@ def judge(baseline: Measured, plan: Measured, aim: Aim) -> Verdict:
         saved = (baseline.peak_bytes or 0) / (plan.peak_bytes or 1)
         return _judge_gain(saved, MEMORY_NOISE, "less memory")
     faster = request_seconds(baseline, aim) / request_seconds(plan, aim)
-    return _judge_gain(faster, noise(baseline, plan, aim), "the speed")
+    loud = "" if baseline.quiet and plan.quiet else "; other programs disturbed every run of one side"
+    return _judge_gain(faster, noise(baseline, plan, aim), "the speed", loud)
 
 
 def judged_by_memory(aim: Aim, baseline: Measurement, plan: Measurement) -> bool:
@@ -148,8 +149,8 @@ def noise(baseline: Measured, plan: Measured, aim: Aim) -> float:
     return max(LEAST_NOISE, *sides)
 
 
-def _judge_gain(gain: float, noise: float, what: str) -> Verdict:
-    said = f"{gain:.2f} times {what}; the same setup varies by {noise:.0%}"
+def _judge_gain(gain: float, noise: float, what: str, remark: str = "") -> Verdict:
+    said = f"{gain:.2f} times {what}; the same setup varies by {noise:.0%}{remark}"
     if gain > 1 + noise:
         return Verdict(HOLDS, gain, noise, said)
     if gain < 1 - noise:

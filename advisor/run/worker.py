@@ -9,6 +9,7 @@ The answer: `load`, `warmup_seconds`, `runs`, `memory`, `tokens`, `logits`, `ver
 """
 
 import base64
+import contextlib
 import getpass
 import importlib.metadata
 import importlib.util
@@ -149,8 +150,9 @@ def keep_temporary_files_in(folder: Path) -> None:
 
     The compiler's cache stays where torch keeps it, or every process would compile anew.
     """
-    user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"torchinductor_{user}"))
+    with contextlib.suppress(OSError, KeyError):  # a container may know no user
+        user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"torchinductor_{user}"))
     tempfile.tempdir = str(folder)
 
 
