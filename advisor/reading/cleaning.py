@@ -7,7 +7,7 @@ repetition in another.
 import re
 from dataclasses import dataclass
 
-LONGEST_TEXT = 8_000_000
+LONGEST_TEXT = 2_000_000
 """Characters; of a longer text the first eighth and the end are read: what failed is told last."""
 LONGEST_LINE = 4_000
 MOST_PREFIXES = 12
