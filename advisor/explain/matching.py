@@ -58,6 +58,8 @@ def held(rule: ErrorRule, sign: Sign, passage: Passage) -> Match | None:
     A sign that names no phrase stands before all that do (-1)."""
     if sign.kinds and (passage.said is None or passage.said.form.kind not in sign.kinds):
         return None
+    if sign.stage == "symptom" and not passage.facts.is_true("text.description"):
+        return None
     if any(judge(condition, passage.facts) is not True for condition in sign.when):
         return None
     places = []

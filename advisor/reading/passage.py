@@ -17,6 +17,11 @@ _APPENDS = re.compile(
     r"\w\.append\(\s*\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$"
     r"|\w\.append\(\s*\w{0,40}(?:model|net|encoder)\w{0,40}\(.{0,200}\)\s*$"
 )
+LONGEST_DESCRIPTION = 60
+"""Lines. What people write about a slow run is short; longer texts are logs."""
+_EXCEPTION = re.compile(
+    r"^Traceback \(|^[\w.]{0,80}(?:Error|Exception)\b\s*(?::|$)|^(?:fatal|panic|error)\b.?:", re.IGNORECASE
+)
 _INTERACTIVE = re.compile(r">>> |<ipython-input-|(?:Cell|Input) In ?\[|In \[\d+\]|File ~?\S{0,200}ipykernel")
 _CUDA_BUILD = re.compile(r"\d\+cu\d\d")
 _PLAIN_CALL = re.compile(r"^(?:[\w, *]{1,60}=\s*)?(?:self\.)?\w*(?:model|net|vae|encoder|module|network)\w*\(.{1,300}")
@@ -55,7 +60,7 @@ def read(text: str) -> Passage:
     first, last = trace.scope(lines, said.line) if said else whole
     scope = squeezed.start(first), squeezed.start(last)
     told = figures(squeezed.text, said) if said else {}
-    values: dict[str, Value] = {**told, **_settled(squeezed, scope)}
+    values: dict[str, Value] = {**told, **_settled(lines, squeezed, scope)}
     if said:
         values |= _of_message(said, told, squeezed)
         values |= _of_code(lines, first, last, values)
@@ -66,10 +71,11 @@ def read(text: str) -> Passage:
 _DECLARED = {declaration.name.removeprefix("text.") for declaration in TEXT}
 
 
-def _settled(squeezed: Squeezed, scope: tuple[int, int]) -> dict[str, Value]:
+def _settled(lines: tuple[Line, ...], squeezed: Squeezed, scope: tuple[int, int]) -> dict[str, Value]:
     found: dict[str, Value] = {
         "settings": settings(squeezed.text),
         "cuda_build": bool(_CUDA_BUILD.search(squeezed.text)),
+        "description": len(lines) <= LONGEST_DESCRIPTION and not any(_EXCEPTION.search(line.bare) for line in lines),
     }
     during = phase(squeezed.text, *scope)
     return found if during is None else {**found, "phase": during}
