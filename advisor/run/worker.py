@@ -204,8 +204,13 @@ def timed_runs(
 
 
 def versions() -> dict[str, str]:
-    installed = {found.name.replace("-", "_").lower(): found.version for found in importlib.metadata.distributions()}
-    return {name: installed[name] for name in PACKAGES if name in installed}
+    """Versions by importable name; where a package is installed twice, the first on the path is the one imported."""
+    found: dict[str, str] = {}
+    for package in importlib.metadata.distributions():
+        name = str(package.metadata["Name"]).replace("-", "_").lower()
+        if name in PACKAGES:
+            found.setdefault(name, package.version)
+    return found
 
 
 def measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
