@@ -29,7 +29,7 @@ def scope(lines: Sequence[Line], message: int) -> tuple[int, int]:
             break
     if any(_CODE.search(line.bare) for line in lines[top:message]):
         return top, min(len(lines), message + BELOW_MESSAGE)
-    return message, min(len(lines), message + BELOW)
+    return top, min(len(lines), message + BELOW)
 
 
 _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python|\\lib\\|<frozen|<string>|importlib", re.IGNORECASE)
