@@ -1,12 +1,27 @@
 """What all tests share: no test touches the user's own folders, or the network."""
 
+import functools
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 MACHINES = Path(__file__).parent / "machines"
+
+
+@functools.cache
+def _torch_finds_a_gpu() -> bool:
+    words = [sys.executable, "-c", "import torch; raise SystemExit(not torch.cuda.is_available())"]
+    return subprocess.run(words, check=False, capture_output=True).returncode == 0
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests that need a GPU are left out where there is none; `pytest -m gpu` runs them where there is one."""
+    if item.get_closest_marker("gpu") and not _torch_finds_a_gpu():
+        pytest.skip("torch finds no GPU")
 
 
 @pytest.fixture(autouse=True)
