@@ -217,7 +217,7 @@ TEXT = _declare(
     ("text.others_exceed_tensors", F, "on MPS: other allocations are larger than the tensors"),
     ("text.failures", C, "how often the decisive message stands in the text"),
     ("text.collects_outputs", F, "code in the text appends a result of each step to a list"),
-    ("text.plain_call", F, "the failing line of the user's code calls a model, with no gradient switch in the frames"),
+    ("text.plain_call", F, "outside training, the user's code calls a model with no gradient switch in the frames"),
     ("text.interactive", F, "the text comes from a notebook or from Python's prompt"),
     ("text.description", F, "a short text without any exception: somebody tells what he sees"),
     ("text.cuda_build", F, "the text shows a torch build with CUDA (+cu in its version)"),

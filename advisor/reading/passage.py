@@ -17,6 +17,7 @@ _APPENDS = re.compile(
     r"\w\.append\(\s*\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$"
     r"|\w\.append\(\s*\w{0,40}(?:model|net|encoder)\w{0,40}\(.{0,200}\)\s*$"
 )
+TRAINING = ("train_forward", "backward", "optimizer")
 LONGEST_DESCRIPTION = 60
 """Lines. What people write about a slow run is short; longer texts are logs."""
 _EXCEPTION = re.compile(
@@ -98,5 +99,5 @@ def _of_code(lines: tuple[Line, ...], first: int, last: int, values: dict[str, V
     return {
         "interactive": any(_INTERACTIVE.match(line.bare) for line in lines[first:last]),
         "collects_outputs": any(_APPENDS.search(code) for code in own),
-        "plain_call": bool(calls) and quiet,
+        "plain_call": bool(calls) and quiet and values.get("phase") not in TRAINING,
     }
