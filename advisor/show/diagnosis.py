@@ -38,7 +38,7 @@ def _headline(diagnosis: Diagnosis) -> Text:
 
 def _unknown(diagnosis: Diagnosis) -> Iterator[RenderableType]:
     yield Text.assemble((diagnosis.source, "bold"), ": no rule knows this text.")
-    yield Text("Paste the whole traceback, down to the last line of the error. What explain knows: perf-advisor rule")
+    yield Text("Paste the whole traceback, down to the last line of the error.")
 
 
 def _fixes(fixes: tuple[FixFound, ...]) -> Iterator[RenderableType]:
