@@ -22,7 +22,7 @@ HIDDEN, INNER, HEADS, KV_HEADS, WORDS = 1024, 2816, 8, 4, 8192
 NARROW = (256, 704, 4, 2, 128)
 """Wide enough that operators are spread over threads, narrow enough that weights take no time."""
 LAYER_PARAMETERS = 2 * HIDDEN * HIDDEN + 2 * HIDDEN * HIDDEN * KV_HEADS // HEADS + 3 * HIDDEN * INNER
-SHORT, LONG, ROWS, PROMPT = 16, 528, 8, 256
+SHORT, LONG, ROWS, PROMPT = 16, 272, 8, 256
 FEW_LAYERS, MORE_LAYERS = 2, 6
 TOKENS = 12
 ROUNDS = 3
