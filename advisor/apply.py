@@ -4,7 +4,6 @@ Needs a plan and an interpreter, and knows no rules. Nothing is installed and no
 written, except the exported file that was asked for; all processes are children that end with this one.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from packaging.version import InvalidVersion, Version
 
 from advisor.errors import Mistake, PlanError, RequestError
 from advisor.facts import Facts
+from advisor.files import write_whole
 from advisor.plan import Estimate, Plan
 from advisor.probe import shapes
 from advisor.run.applied import Applied
@@ -117,12 +117,9 @@ def write_export(path: Path, text: str) -> None:
     Raises:
         RequestError: the place cannot be written to.
     """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise RequestError(Mistake("--export", f"{path} cannot be written: {error.strerror}")) from error
 
 

@@ -5,10 +5,11 @@ below the plan's own folder, if the user names it again, or if it stands in this
 The list is a plain text file in the user's data folder, one path a line, and may be deleted at any time.
 """
 
-import os
 from pathlib import Path
 
 import platformdirs
+
+from advisor.files import write_whole
 
 MOST = 500
 
@@ -24,9 +25,7 @@ def remember(path: Path) -> None:
     target = _list()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_suffix(f".{os.getpid()}")
-        fresh.write_text("\n".join([*known, place]) + "\n", encoding="utf-8")
-        fresh.replace(target)
+        write_whole(target, "\n".join([*known, place]) + "\n")
     except OSError:
         return
 

@@ -5,13 +5,13 @@ one that the user named. All that is wrong is reported at once, each with its pl
 """
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any, cast
 
 from advisor.errors import MachineError, Mistake, PlanError
 from advisor.facts import Facts, Value, Vocabulary, from_json
+from advisor.files import write_whole
 from advisor.named_folders import was_named
 from advisor.plan import MODEL_KINDS, SCHEMA, Effect, Estimate, Memory, ModelReference, Plan, Speed, Step
 from advisor.rule import RUNGS
@@ -27,17 +27,14 @@ REVISION = re.compile(r"\w[\w./-]*", re.ASCII)
 
 
 def write(plan: Plan, path: Path) -> None:
-    """Write the plan to `path`: to a temporary file beside it first, so that nothing is ever half-written.
+    """Write the plan to `path`, whole or not at all.
 
     Raises:
         PlanError: the place cannot be written to.
     """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fresh.write_text(json.dumps(plan.to_json(), indent=2) + "\n", encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, json.dumps(plan.to_json(), indent=2) + "\n")
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise PlanError(Mistake(str(path), f"cannot be written: {error.strerror}", "name another with -o")) from error
 
 

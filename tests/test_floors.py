@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "advisor"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("facts", "yaml_lines", "child"),
+    ("facts", "yaml_lines", "child", "files"),
     ("vocabulary", "clauses", "setup", "workload"),
     ("rule", "plan"),
     ("engine", "rulebook", "errorbook", "reading", "estimate", "probe", "run", "named_folders", "baseline"),

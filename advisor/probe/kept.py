@@ -7,11 +7,12 @@ cannot be written to costs time, never an answer.
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from advisor.files import write_whole
 
 LARGEST_BYTES = 50_000_000
 
@@ -37,11 +38,9 @@ def read(kind: str, name: str) -> dict[str, Any] | None:
 def write(kind: str, name: str, answer: dict[str, Any]) -> None:
     """Keep `answer`, replacing the file whole, so that a reader never sees half of it."""
     path = _path(kind, name)
-    part = path.with_suffix(f".{os.getpid()}.part")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(answer), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, json.dumps(answer))
 
 
 def _path(kind: str, name: str) -> Path:

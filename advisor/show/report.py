@@ -1,12 +1,12 @@
 """A screen as a page of HTML that stands alone: what the terminal shows, for sending on."""
 
 import io
-import os
 from pathlib import Path
 
 from rich.console import Console, RenderableType
 
 from advisor.errors import Mistake, RequestError
+from advisor.files import write_whole
 
 WIDTH = 100
 
@@ -24,10 +24,7 @@ def write(path: Path, screen: RenderableType) -> None:
     Raises:
         RequestError: the place cannot be written to.
     """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fresh.write_text(page(screen), encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, page(screen))
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise RequestError(Mistake("--report", f"{path} cannot be written: {error.strerror}")) from error
