@@ -152,7 +152,7 @@ def _of_catalog(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
     rates = devices.rates(machine)
     bandwidth = rates.number(devices.BANDWIDTH)
     name = machine.text("gpu.name")
-    if bandwidth is None or name is None:
+    if bandwidth is None or name is None or not _is_nvidia(machine):
         return None
     geforce = "geforce" in name.casefold()
     share = GEFORCE_ARITHMETIC_SHARE if geforce else ARITHMETIC_SHARE
@@ -172,6 +172,12 @@ def _of_catalog(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
         power=ACCELERATOR_POWER,
         measured=host is not None,
     )
+
+
+def _is_nvidia(machine: Facts) -> bool:
+    """The class figures of the host come from NVIDIA machines; of others nothing is published."""
+    vendor = machine.text("gpu.vendor")
+    return vendor == "nvidia" if vendor is not None else machine.number("gpu.capability") is not None
 
 
 def _flops(machine: Facts, rates: Facts, dtype: str) -> float | None:

@@ -347,6 +347,11 @@ def test_older_transformers_repeat_keys_and_read_them_more_often() -> None:
     [
         (model(), Facts(), GPU_SETUP),
         (model(), a100(gpu__name="NVIDIA GeForce RTX 4090 Laptop GPU"), GPU_SETUP),
+        (
+            model(),
+            a100(gpu__name="AMD Instinct MI300X", gpu__vendor="amd", gpu__memory_total_bytes=192 * GIB),
+            GPU_SETUP,
+        ),
         (model(), a100(), CPU_SETUP),
         (model(), cpu(), GPU_SETUP),
         (model(), cpu(speed__gemv_bfloat16_bytes_per_second=None), CPU_SETUP),
