@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "advisor"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
-    ("facts", "yaml_lines", "child", "files"),
+    ("errors", "files"),
+    ("facts", "yaml_lines", "child", "kept"),
     ("vocabulary", "clauses", "setup", "workload"),
     ("rule", "plan"),
     ("engine", "rulebook", "errorbook", "reading", "estimate", "probe", "run", "named_folders", "baseline"),

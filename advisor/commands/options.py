@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from advisor import rulebook
+from advisor import kept, rulebook
 from advisor.errors import MachineError, Mistake, RequestError
 from advisor.facts import Facts, Value, from_json, read_machine, to_json
-from advisor.probe import kept
 from advisor.rule import Rule
 from advisor.setup import read_assignment
 

@@ -5,20 +5,16 @@ unwritable, it costs time and never an answer.
 """
 
 import contextlib
-import hashlib
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from advisor import kept as copies
 from advisor.errorbook.rule import ErrorRule, from_json, to_json
 from advisor.errors import Mistake, RulebookError
 
 FORMAT = 1
-LARGEST_KEPT_BYTES = 20_000_000
+KIND = "error-rules"
 
 
 def load(*folders: Path, kept: bool = True) -> tuple[ErrorRule, ...]:
@@ -79,30 +75,19 @@ def _stamp(files: list[tuple[Path, Path]]) -> str:
         with contextlib.suppress(OSError):
             state = path.stat()
             parts.append((str(path), state.st_size, state.st_mtime_ns))
-    return hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-
-def _place() -> Path:
-    return Path(platformdirs.user_cache_dir("perf-advisor", appauthor=False)) / "error-rules.json"
+    return copies.question(*parts)
 
 
 def _read_kept(stamp: str) -> tuple[ErrorRule, ...] | None:
+    """The kept rules of this state; None where there are none or they do not read like rules."""
+    data = copies.read(KIND, "all")
+    if data is None or data.get("stamp") != stamp:
+        return None
     try:
-        path = _place()
-        if path.stat().st_size > LARGEST_KEPT_BYTES:
-            return None
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["stamp"] != stamp:
-            return None
         return tuple(from_json(rule) for rule in data["rules"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
 
 
 def _keep(stamp: str, rules: tuple[ErrorRule, ...]) -> None:
-    path = _place()
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({"stamp": stamp, "rules": [to_json(rule) for rule in rules]}), encoding="utf-8")
-        part.replace(path)
+    copies.write(KIND, "all", {"stamp": stamp, "rules": [to_json(rule) for rule in rules]})

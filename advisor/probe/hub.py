@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from advisor import kept
 from advisor.errors import Mistake, ModelError
-from advisor.probe import checkpoint, kept, shapes
+from advisor.probe import checkpoint, shapes
 from advisor.probe.checkpoint import Files, Tensor
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "spiece.model")

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from advisor import child
+from advisor import child, kept
 from advisor.errors import Mistake, ModelError
 from advisor.facts import Fact, Facts, Known, Unknown
 from advisor.plan import ModelReference
-from advisor.probe import anatomy, checkpoint, config_alone, hub, kept, shapes, tensor_groups
+from advisor.probe import anatomy, checkpoint, config_alone, hub, shapes, tensor_groups
 from advisor.probe.anatomy import Anatomy
 from advisor.probe.checkpoint import Files, Tensor
 

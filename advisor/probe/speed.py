@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from advisor import child
+from advisor import child, kept
 from advisor.errors import MachineError
 from advisor.facts import Fact, Facts, Known, Unknown, Vocabulary, fact_to_json, from_json
-from advisor.probe import kept
 from advisor.vocabulary import CALIBRATION
 
 PROGRAM = Path(__file__).with_name("inside_speed.py")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advisor import child, vocabulary
+from advisor import child, kept, vocabulary
 from advisor.errors import ModelError
 from advisor.facts import Facts, Known, Unknown, Vocabulary, fits
-from advisor.probe import anatomy, config_alone, hub, kept, model, shapes
+from advisor.probe import anatomy, config_alone, hub, model, shapes
 from advisor.probe.checkpoint import Files, Tensor
 
 DECLARED = Vocabulary(vocabulary.DECLARATIONS)

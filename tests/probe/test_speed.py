@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from advisor import kept
 from advisor.facts import Facts, Known, Unknown, Vocabulary, from_json, to_json
-from advisor.probe import inside_speed, kept, speed
+from advisor.probe import inside_speed, speed
 from advisor.vocabulary import CALIBRATION
 
 NAMES = {declaration.name for declaration in CALIBRATION}
