@@ -124,7 +124,7 @@ def test_the_kept_copy_says_the_same_without_the_cases(tmp_path: Path) -> None:
 def test_a_damaged_copy_costs_time_and_no_answer(tmp_path: Path, damage: bytes) -> None:
     folder = rule_file(tmp_path, GOOD)
     errorbook.load(folder)
-    place = tmp_path / "cache" / "error-rules.json"
+    place = tmp_path / "cache" / "error-rules-all.json"
     assert place.exists()
     place.write_bytes(damage)
     assert [rule.id for rule in errorbook.load(folder)] == ["broken"]
@@ -133,7 +133,7 @@ def test_a_damaged_copy_costs_time_and_no_answer(tmp_path: Path, damage: bytes) 
 def test_a_copy_with_the_right_stamp_and_wrong_rules_is_read_anew(tmp_path: Path) -> None:
     folder = rule_file(tmp_path, GOOD)
     errorbook.load(folder)
-    place = tmp_path / "cache" / "error-rules.json"
+    place = tmp_path / "cache" / "error-rules-all.json"
     place.write_text(json.dumps({**json.loads(place.read_text()), "rules": [{"id": "x"}]}))
     assert [rule.id for rule in errorbook.load(folder)] == ["broken"]
 

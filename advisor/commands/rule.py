@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from advisor import casebook, rulebook
+from advisor import casebook, errorbook, rulebook
 from advisor.commands import options as common
 from advisor.errors import Mistake, RequestError, nearest
+from advisor.explain import test_cases
 from advisor.show import ladder, terminal
 
 
@@ -33,16 +34,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _test(folder: Path, as_json: bool) -> int:
-    """Run a folder's own cases, with the check that every condition is isolated by one."""
+    """Run a folder's own cases, with the check that every condition is isolated by one; errors/ as well."""
     rules = rulebook.load(folder)
     mistakes = casebook.check(rules, rulebook.full_vocabulary())
     cases = sum(len(rule.cases) for rule in rules)
+    errors = errorbook.load(folder / "errors", kept=False) if (folder / "errors").is_dir() else ()
+    mistakes += test_cases(errors)
+    texts = sum(len(rule.cases) for rule in errors)
     if as_json:
         failures = [{"where": m.where, "what": m.what, "hint": m.hint} for m in mistakes]
-        common.print_json({"rules": len(rules), "cases": cases, "failures": failures})
-    else:
-        for mistake in mistakes:
-            print(mistake)
-        outcome = f"{len(mistakes)} failures" if mistakes else "all as they should be"
-        print(f"{len(rules)} rules, {cases} cases: {outcome}")
+        counts = {"rules": len(rules), "cases": cases, "error_rules": len(errors), "texts": texts}
+        common.print_json({**counts, "failures": failures})
+        return 1 if mistakes else 0
+    for mistake in mistakes:
+        print(mistake)
+    outcome = f"{len(mistakes)} failures" if mistakes else "all as they should be"
+    print(f"{len(rules)} rules with {cases} cases, {len(errors)} error rules with {texts} texts: {outcome}")
     return 1 if mistakes else 0

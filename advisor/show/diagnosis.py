@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from advisor.explain import Diagnosis, FixFound
-from advisor.rule import show
+from advisor.show.in_code import in_code
 
 _MARKS = {"yes": ("→", "green"), "already": ("=", "dim"), "unknown": ("?", "yellow")}
 _NAMES = {
@@ -70,9 +70,7 @@ def _remark(applies: str) -> str:
 def _to_type(fix: FixFound) -> Iterator[Text]:
     if fix.command:
         yield Text(fix.command, style="cyan")
-    if fix.change:
-        knobs = " ".join(f"--set {name}={show(value)}" for name, value in fix.change.items())
-        yield Text(f"perf-advisor diagnose MODEL {knobs}", style="dim")
+    yield from (Text(line, style="cyan") for line in in_code(fix.change or {}))
 
 
 def _rule_line(diagnosis: Diagnosis) -> str:
