@@ -116,7 +116,7 @@ def _steps(applied: Applied) -> Iterator[RenderableType]:
             mark = ("taken back", "yellow")
             body = Text(applied.reason(choice), style="dim")
         yield Text.assemble((mark[0], mark[1]), f"  {choice.step.rule}")
-        yield Padding(body, (0, 0, 0, 3))
+        yield Padding(body, (0, 0, 0, 3), expand=False)
     if applied.choices:
         yield ""
 
@@ -125,7 +125,7 @@ def _failures(applied: Applied) -> Iterator[RenderableType]:
     for name, side in (("now", applied.baseline), ("with the plan", applied.comparison.plan)):
         if isinstance(side, Failed):
             yield Text(f"{name}: failed at {side.stage}", style="red")
-            yield Padding(Text(side.reason), (0, 0, 1, 3))
+            yield Padding(Text(side.reason), (0, 0, 1, 3), expand=False)
 
 
 def _agreement(applied: Applied) -> Iterator[RenderableType]:
@@ -140,7 +140,7 @@ def _agreement(applied: Applied) -> Iterator[RenderableType]:
     if found.logit_distance is not None:
         parts.append(f"scores {found.logit_distance:.2g} apart")
     yield Text(f"Outputs: {', '.join(parts) or 'not compared'}")
-    yield Padding(Text(found.broken or found.expected, style="dim"), (0, 0, 1, 3))
+    yield Padding(Text(found.broken or found.expected, style="dim"), (0, 0, 1, 3), expand=False)
 
 
 def _last_line(applied: Applied) -> Text:
