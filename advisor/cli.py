@@ -1,12 +1,13 @@
 """The command line: parse, call, print, exit code.
 
 Exit codes: 0 done; 1 the plan did not hold, a rule's case failed, or the text was not recognized; 2 the request cannot
-be carried out as it stands; 70 a bug of this program; 130 interrupted.
+be carried out as it stands; 70 a bug of this program; 130 interrupted, 143 terminated.
 """
 
 import argparse
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,12 +15,14 @@ from typing import TypeAlias
 
 from advisor.errors import AdvisorError
 
-DONE, NOT_SO, WRONG_REQUEST, BUG, INTERRUPTED = 0, 1, 2, 70, 130
+DONE, NOT_SO, WRONG_REQUEST, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 70, 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
+    # A polite kill ends like Ctrl-C does: children are ended, temporary folders go.
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         command = importlib.import_module(f"advisor.commands.{options.command}")
         code: int = command.run(options)
@@ -40,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print(_OUR_BUG, file=sys.stderr)
         return BUG
+
+
+def _terminated(*_: object) -> None:
+    raise SystemExit(TERMINATED)
 
 
 _OUR_BUG = (
@@ -122,6 +129,7 @@ def _apply(commands: _Commands) -> None:
     parser.add_argument("--plan", required=True, metavar="FILE", help="the plan that diagnose wrote")
     parser.add_argument("--model", metavar="FOLDER", help="confirm a model folder that lies outside the plan's folder")
     parser.add_argument("--weights", choices=("real", "random"), help="random: only a config is at hand")
+    parser.add_argument("--steps", action="store_true", help="measure the steps one by one first")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, run nothing")
     parser.add_argument("--export", metavar="FILE.py", help="write the final setup as a program of its own")
     parser.add_argument("--report", metavar="FILE.html", help="write the result as a page")

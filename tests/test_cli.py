@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from advisor import cli
@@ -131,3 +132,24 @@ def test_a_folder_is_tested_with_exit_1_when_a_case_fails(capsys: pytest.Capture
     )
     assert cli.main(["rule", "--test", str(tmp_path / "mine")]) == 1
     assert "should be silent and is fires" in capsys.readouterr().out
+
+
+def test_a_kill_ends_the_children_and_takes_the_temporary_folders_away(tmp_path: Path) -> None:
+    """A model that hangs while it is looked at, and a SIGTERM meanwhile."""
+    program = tmp_path / "inside.py"
+    program.write_text("import os, time; print('{\\"id\\": %d}' % os.getpid(), flush=True); time.sleep(60)")
+    code = (
+        "import sys; from pathlib import Path; from advisor import child, cli; from advisor.commands import rule\n"
+        f"rule.run = lambda _: child.run(sys.executable, Path({str(program)!r}), {{}}, 60,"
+        " heard=lambda m: print(m['id'], flush=True))\n"
+        "sys.exit(cli.main(['rule']))"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    with subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        inner = int(process.stdout.readline())
+        process.terminate()
+        assert process.wait(timeout=20) == cli.TERMINATED
+    assert not psutil.pid_exists(inner)
+    assert list((tmp_path / "tmp").iterdir()) == []

@@ -24,6 +24,7 @@ def run(options: argparse.Namespace) -> int:
         options.weights,
         lambda line: talk.print(line, style="dim", markup=False, soft_wrap=True),
         Budget(limit_seconds=options.limit_seconds) if options.limit_seconds else Budget(),
+        each_step=options.steps,
     )
     _hand_over(plan, applied, options)
     if options.json:
