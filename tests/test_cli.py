@@ -137,7 +137,7 @@ def test_a_folder_is_tested_with_exit_1_when_a_case_fails(capsys: pytest.Capture
 def test_a_kill_ends_the_children_and_takes_the_temporary_folders_away(tmp_path: Path) -> None:
     """A model that hangs while it is looked at, and a SIGTERM meanwhile."""
     program = tmp_path / "inside.py"
-    program.write_text("import os, time; print('{\\"id\\": %d}' % os.getpid(), flush=True); time.sleep(60)")
+    program.write_text("import json, os, time\nprint(json.dumps({'id': os.getpid()}), flush=True)\ntime.sleep(60)\n")
     code = (
         "import sys; from pathlib import Path; from advisor import child, cli; from advisor.commands import rule\n"
         f"rule.run = lambda _: child.run(sys.executable, Path({str(program)!r}), {{}}, 60,"
