@@ -26,7 +26,7 @@ MEMORY_BAND = (0.90, 1.12)
 transformers 5 is among them."""
 LAST_LOGITS_SINCE = Version("4.45")
 """From here on generate keeps the logits of the last position alone. Before, those of the whole prompt (and for some
-releases a float32 copy) come on top, which this formula does not count: the same bench is 24 % to 68 % too low there."""
+releases a float32 copy) come on top, which this formula does not count: in the same bench it misses by 24 % to 68 %."""
 CPU_BAND = (0.95, 1.15)
 """The same for a process on a CPU: ten runs of models of 130 and 317 million parameters (torch 2.13, transformers 5.22;
 fp32 and bf16, batch 1 to 8, 64 to 1024 tokens) peaked between 2 % below and 11 % above. While a file is loaded in
