@@ -153,3 +153,10 @@ def test_a_kill_ends_the_children_and_takes_the_temporary_folders_away(tmp_path:
         assert process.wait(timeout=20) == cli.TERMINATED
     assert not psutil.pid_exists(inner)
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_cause_that_explain_names_has_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rule", "fragmentation"]) == 0
+    assert "expandable_segments" in capsys.readouterr().out
+    assert cli.main(["rule", "fragmentation", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rung"] == "errors"

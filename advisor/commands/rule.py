@@ -1,12 +1,14 @@
 """`perf-advisor rule`: the ladder, one rule's page, or the cases of a folder."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from advisor import casebook, errorbook, rulebook
 from advisor.commands import options as common
 from advisor.errors import Mistake, RequestError, nearest
 from advisor.explain import test_cases
+from advisor.rule import Rule
 from advisor.show import ladder, terminal
 
 
@@ -21,15 +23,26 @@ def run(options: argparse.Namespace) -> int:
         else:
             terminal.out().print(ladder.ladder(rules))
         return 0
-    found = next((rule for rule in rules if rule.id == options.id), None)
-    if found is None:
-        close = nearest(options.id, [rule.id for rule in rules])
+    return _page(options, rules)
+
+
+def _page(options: argparse.Namespace, rules: Sequence[Rule]) -> int:
+    """The page of a rule, or of a cause that explain knows."""
+    causes = errorbook.load(rulebook.shipped() / "errors")
+    advice = next((rule for rule in rules if rule.id == options.id), None)
+    cause = next((rule for rule in causes if rule.id == options.id), None)
+    if advice is not None:
+        found, as_json = ladder.page(advice), ladder.rule_json(advice)
+    elif cause is not None:
+        found, as_json = ladder.error_page(cause), ladder.error_json(cause)
+    else:
+        close = nearest(options.id, [rule.id for rule in (*rules, *causes)])
         hint = f"did you mean {close}?" if close else "perf-advisor rule lists them"
         raise RequestError(Mistake("ID", f"no rule is called {options.id}", hint))
     if options.json:
-        common.print_json(ladder.rule_json(found))
+        common.print_json(as_json)
     else:
-        terminal.out().print(ladder.page(found))
+        terminal.out().print(found)
     return 0
 
 

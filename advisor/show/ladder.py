@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from advisor.clauses import Condition
+from advisor.errorbook import ErrorRule
 from advisor.rule import Change, FactReference, Rule, show
+from advisor.show.in_code import in_code
 
 
 def rule_json(rule: Rule) -> dict[str, Any]:
@@ -48,7 +50,9 @@ def ladder(rules: Sequence[Rule]) -> RenderableType:
         table.add_row(Text(rung, style="bold"), "")
         for rule in members:
             table.add_row(f"  {rule.id}", Text(rule.summary))
-    return Group(table, "", Text("perf-advisor rule ID shows the page of one.", style="dim"))
+    return Group(
+        table, "", Text("perf-advisor rule ID shows the page of one, or of a cause that explain names.", style="dim")
+    )
 
 
 def page(rule: Rule) -> RenderableType:
@@ -71,6 +75,31 @@ def page(rule: Rule) -> RenderableType:
         if items:
             parts += ["", Text(title), *(Padding(Text(f"- {item}"), (0, 0, 0, 2)) for item in items)]
     return Group(*parts)
+
+
+def error_page(rule: ErrorRule) -> RenderableType:
+    """What `explain` knows of one cause."""
+    parts: list[RenderableType] = [
+        Text.assemble((rule.id, "bold"), "   a cause that explain knows"),
+        Text(f"Found: {rule.summary}"),
+    ]
+    why = dict.fromkeys(sentence for sign in rule.signs for sentence in sign.why)
+    parts += ["", Text("Why"), *(Padding(Text(" ".join(sentence.split())), (0, 0, 0, 2)) for sentence in why)]
+    parts += ["", Text("What helps")]
+    for fix in rule.fixes:
+        parts.append(Padding(Text(f"- {fix.summary}"), (0, 0, 0, 2)))
+        lines = [*([fix.command] if fix.command else []), *in_code(fix.change or {})]
+        parts += [Padding(Text(line, style="cyan"), (0, 0, 0, 6)) for line in lines]
+    if rule.sources:
+        parts += ["", Text("Sources"), *(Padding(Text(f"- {item}"), (0, 0, 0, 2)) for item in rule.sources)]
+    return Group(*parts)
+
+
+def error_json(rule: ErrorRule) -> dict[str, Any]:
+    """A cause as scripts see it."""
+    fixes = [{"id": fix.id, "summary": fix.summary, "command": fix.command} for fix in rule.fixes]
+    shared = {"id": rule.id, "rung": "errors", "summary": rule.summary, "sources": list(rule.sources)}
+    return {**shared, "fixes": fixes, "file": rule.path}
 
 
 def _conditions(title: str, conditions: Sequence[Condition]) -> Iterator[RenderableType]:
