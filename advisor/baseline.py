@@ -18,14 +18,14 @@ FP16_CAPABILITY = 7.0
 
 def baseline(stated: Mapping[str, Value], machine: Facts, model: Facts) -> tuple[Setup, dict[str, str]]:
     """The setup with every default filled in, and for each knob where its value comes from."""
-    defaults = _defaults(stated, machine, model)
+    defaults = _defaults(machine, model)
     values = {name: value for name, (value, _) in defaults.items() if value is not None}
     sources = {name: source for name, (value, source) in defaults.items() if value is not None}
     setup = Setup().changed({**values, **stated})
     return setup, {**sources, **dict.fromkeys(stated, "you")}
 
 
-def _defaults(stated: Mapping[str, Value], machine: Facts, model: Facts) -> dict[str, tuple[Value | None, str]]:
+def _defaults(machine: Facts, model: Facts) -> dict[str, tuple[Value | None, str]]:
     library = "transformers' default"
     return {
         "device": (_device(machine), "assumed: where torch can run fastest"),
@@ -33,7 +33,7 @@ def _defaults(stated: Mapping[str, Value], machine: Facts, model: Facts) -> dict
         "dtype": _dtype(machine, model),
         "attn_implementation": _attention(model),
         "use_cache": (True, library),
-        "cache_implementation": (None if stated.get("use_cache") is False else "dynamic", library),
+        "cache_implementation": ("dynamic", library),
         "compile": ("none", library),
         "quantization": ("none", library),
         "batching": ("padded", "assumed"),

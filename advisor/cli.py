@@ -114,9 +114,10 @@ def _diagnose(commands: _Commands) -> None:
         ("repeats", "whether one process serves many requests of about one shape"),
         ("mixed-lengths", "whether the prompts of a batch differ much in length"),
         ("reads-attention-weights", "whether your code reads attention weights"),
-        ("accepts-quantization", "whether weights may be quantized for speed"),
     ):
         parser.add_argument(f"--{name}", choices=("yes", "no"), help=line)
+    parser.add_argument("--quantize", choices=("never", "to_fit", "freely"), help="when weights may be quantized")
+    parser.add_argument("--list-knobs", action="store_true", help="list what --set can state")
     parser.add_argument("--set", metavar="KNOB=VALUE", action="append", help="your present setup (repeatable)")
     parser.add_argument("--revision", help="revision of a Hub model")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code from the model's repository")

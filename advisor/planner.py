@@ -9,7 +9,7 @@ handed in.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from advisor.engine import decide
+from advisor.engine import decide, verdict
 from advisor.facts import Facts, Value
 from advisor.plan import Effect, Estimate, Step
 from advisor.rule import Change, Decision, FactReference, Fires, Rule
@@ -85,11 +85,10 @@ def compose(situation: Situation, baseline: Setup) -> Composition:
     while (move := _best_move(search)) is not None:
         search.taken.append(move)
     _drop_what_no_longer_pays(search)
-    search.taken.sort(key=lambda move: move.decision.rule.step_on_ladder)
+    search.taken = _in_order(search)
     fired = {move.decision.rule.id: move.decision for move in search.taken}
     decisions = decide(situation.rules, situation.facts(baseline))
-    overtaken = {d.rule.id: "the other steps settle it" for d in decisions if isinstance(d.verdict, Fires)}
-    passed_over = overtaken | search.passed_over
+    passed_over = search.passed_over | _settled(search, decisions)
     return Composition(
         baseline=baseline,
         setup=search.setup,
@@ -97,6 +96,31 @@ def compose(situation: Situation, baseline: Setup) -> Composition:
         decisions=tuple(fired.get(decision.rule.id, decision) for decision in decisions),
         passed_over={name: why for name, why in passed_over.items() if name not in fired},
     )
+
+
+def _in_order(search: _Search) -> list[Taken]:
+    """Correctness first, then up the ladder; but a step comes after those without which it would not apply."""
+    waiting = sorted(search.taken, key=lambda m: (not m.decision.rule.always, m.decision.rule.step_on_ladder))
+    ordered: list[Taken] = []
+    while waiting:
+        facts = search.situation.facts(_after(search.baseline, ordered))
+        applies = (move for move in waiting if isinstance(verdict(move.decision.rule, facts), Fires))
+        ordered.append(next(applies, waiting[0]))
+        waiting.remove(ordered[-1])
+    return ordered
+
+
+def _settled(search: _Search, decisions: Sequence[Decision]) -> dict[str, str]:
+    """Rules that fired at the start and no longer do with the steps taken, with the condition that ended it."""
+    facts = search.situation.facts(search.setup)
+    found = {}
+    for decision in decisions:
+        then = verdict(decision.rule, facts)
+        if isinstance(decision.verdict, Fires) and not isinstance(then, Fires):
+            found[decision.rule.id] = (
+                f"no longer holds with the steps taken: {'; '.join(b.clause for b in then.because)}"
+            )
+    return found
 
 
 def _after(setup: Setup, moves: Sequence[Taken]) -> Setup:
@@ -254,7 +278,7 @@ def _effect(situation: Situation, before: Setup, after: Setup, rule: Rule) -> Ef
     return Effect(
         speed=b / a if a and b and old.memory.fits is not False else None,
         memory_bytes=d - c if c is not None and d is not None else None,
-        quality=rule.quality,
+        quality=rule.quality or rule.caution,
     )
 
 

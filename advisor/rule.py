@@ -40,7 +40,8 @@ class Rule:
 
     `when` says where the advice belongs, `requires` what the machine must offer for it: a rule whose `when` holds
     and whose `requires` fails is blocked, and says so. `always` marks advice about correctness, which is taken
-    whatever the estimate says of its speed. `quality` says what happens to the outputs (None: the same up to rounding).
+    whatever the estimate says of its speed. `quality` says what the outputs lose (None: nothing but rounding), which
+    the planner weighs; `caution` is said beside the step and weighs nothing.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Rule:
     why: str
     not_when: str
     quality: str | None
+    caution: str | None
     always: bool
     pitfalls: tuple[str, ...]
     sources: tuple[str, ...]

@@ -16,7 +16,7 @@ from advisor.rule import EVIDENCE, RUNGS, VERDICTS, Case, Change, ChangeValue, F
 from advisor.yaml_lines import Reader, Table, Text, read_file
 
 KEYS = (
-    "summary", "when", "requires", "change", "fallbacks", "evidence", "quality", "always", "why", "not_when",
+    "summary", "when", "requires", "change", "fallbacks", "evidence", "quality", "caution", "always", "why", "not_when",
     "pitfalls", "sources", "locate", "cases",
 )  # fmt: skip
 NEEDED = ("summary", "when", "change", "evidence", "why", "sources", "cases")
@@ -116,6 +116,7 @@ def _rule(reader: Reader, name: str, rung: str) -> Rule:
         why=reader.text("why") or "",
         not_when=reader.text("not_when") or "",
         quality=reader.text("quality"),
+        caution=reader.text("caution"),
         always=reader.flag("always"),
         pitfalls=reader.texts("pitfalls"),
         sources=reader.texts("sources"),

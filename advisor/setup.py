@@ -14,8 +14,9 @@ from typing import Any
 from advisor.errors import Mistake, nearest
 from advisor.facts import Declaration, Fact, Facts, Kind, Known, Question, Unknown, Value, fits, typed
 
-# A kernel repository on the Hub, as transformers accepts it in attn_implementation: owner/name, optionally @revision.
-HUB_KERNEL = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?"
+# A kernel on the Hub, optionally @revision. Kernels are code, and setups travel in plans: only those of the repository
+# that transformers itself names may stand in one.
+HUB_KERNEL = r"kernels-community/[A-Za-z0-9][\w.-]*(@[\w.-]+)?"
 # One entry of max_memory: a GPU's index, cpu or disk, and a size.
 MEMORY_SHARE = r"(\d{1,2}|cpu|disk)=\d+(\.\d+)?(B|KB|MB|GB|KiB|MiB|GiB)"
 LARGEST_COUNT = 1_000_000

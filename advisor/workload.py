@@ -8,6 +8,7 @@ from advisor.facts import Declaration, Fact, Facts, Kind, Known, Question, Value
 
 GOALS = ("latency", "throughput", "memory", "fit")
 TASKS = ("generate",)
+QUANTIZE = ("never", "to_fit", "freely")
 LARGEST = 10_000_000
 
 
@@ -28,7 +29,7 @@ class Workload:
     repeats: bool = True
     mixed_lengths: bool = False
     reads_attention_weights: bool = False
-    accepts_quantization: bool = False
+    quantize: str = "to_fit"
     stated: tuple[str, ...] = ()
     """The names that the user gave or answered; all others are assumed."""
 
@@ -96,10 +97,15 @@ DECLARATIONS: tuple[Declaration, ...] = (
         question=Question("Does your code read attention weights (output_attentions=True)?", YES_NO, False),
     ),
     Declaration(
-        "workload.accepts_quantization",
-        Kind.FLAG,
-        "slightly different outputs from quantized weights are acceptable where the model fits without",
-        question=Question("May weights be quantized for speed, at a small loss of quality?", YES_NO, False),
+        "workload.quantize",
+        Kind.NAME,
+        "when weights may be quantized, at a small loss of quality",
+        QUANTIZE,
+        Question(
+            "May weights be quantized, at a small loss of quality?",
+            (("never", "no"), ("to_fit", "only to make it fit"), ("freely", "also for speed or memory")),
+            "to_fit",
+        ),
     ),
 )
 

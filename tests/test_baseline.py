@@ -48,8 +48,9 @@ def test_a_class_without_sdpa_runs_eager() -> None:
     assert baseline({}, facts(), facts())[0].attn_implementation is None
 
 
-def test_without_a_cache_none_is_chosen() -> None:
-    assert baseline({"use_cache": False}, facts(), BF16_MODEL)[0].cache_implementation is None
+def test_the_kind_of_cache_stays_the_default_while_it_is_off() -> None:
+    """So that rules about the cache see what they will find once it is on again."""
+    assert baseline({"use_cache": False}, facts(), BF16_MODEL)[0].cache_implementation == "dynamic"
 
 
 @pytest.mark.parametrize(

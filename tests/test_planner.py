@@ -15,7 +15,7 @@ CPU = Setup(
 )  # fmt: skip
 WORLD = {
     "workload.batch": 8, "workload.repeats": True, "workload.reads_attention_weights": False,
-    "workload.accepts_quantization": False, "workload.concurrency": 1, "workload.prompt_tokens": 128,
+    "workload.quantize": "to_fit", "workload.concurrency": 1, "workload.prompt_tokens": 128,
     "device.fast_bf16": True, "device.fast_fp16": False, "device.accelerator_idle": False,
     "device.threads_exceed_cores": False, "model.supports_sdpa": True, "model.supports_static_cache": True,
     "model.checkpoint_quantization": "none", "compiler.found": True, "triton.installed": True,
@@ -38,7 +38,7 @@ def compose(
     judge: Callable[[Setup], Estimate],
     goal: str = "throughput",
     baseline: Setup = CPU,
-    **world: bool,
+    **world: bool | str,
 ) -> planner.Composition:
     values = WORLD | {name.replace("__", "."): value for name, value in world.items()}
     facts = Facts({name: Known(value, "test") for name, value in values.items()})
@@ -86,7 +86,7 @@ def test_outputs_change_only_for_a_large_gain_or_to_fit() -> None:
     def judge(gain: float) -> Callable[[Setup], Estimate]:
         return lambda setup: estimate(50, 30.0 * (gain if setup.quantization == "bnb_nf4" else 1))
 
-    yes = {"workload__accepts_quantization": True}
+    yes = {"workload__quantize": "freely"}
     assert names(compose(quantize, judge(1.10), **yes)) == []
     assert names(compose(quantize, judge(1.20), **yes)) == ["bandwidth-bound-decoding"]
     assert names(compose(quantize, judge(1.20))) == [], "not asked for, and it fits"
@@ -114,7 +114,7 @@ def test_to_fit_a_way_that_crawls_loses_to_one_that_changes_the_outputs() -> Non
 
     composed = compose(rules("weights-far-too-large", "weights-larger-than-the-gpu"), judge, baseline=baseline)
     assert names(composed) == ["weights-far-too-large"]
-    assert composed.passed_over["weights-larger-than-the-gpu"] == "the other steps settle it"
+    assert composed.passed_over["weights-larger-than-the-gpu"].startswith("no longer holds with the steps taken: ")
 
 
 def test_two_rules_do_not_fight_over_one_knob() -> None:
@@ -135,7 +135,7 @@ def test_knobs_that_do_not_go_together_are_not_composed() -> None:
 
 def test_without_known_speed_only_changes_that_keep_the_outputs_are_taken() -> None:
     chosen = rules("one-prompt-at-a-time", "fp32-weights-on-bf16-device", "bandwidth-bound-decoding")
-    composed = compose(chosen, lambda _: estimate(50, None), workload__accepts_quantization=True)
+    composed = compose(chosen, lambda _: estimate(50, None), workload__quantize="freely")
     assert names(composed) == ["one-prompt-at-a-time", "fp32-weights-on-bf16-device"]
     assert all(step.effect.speed is None for step in composed.steps)
 

@@ -42,7 +42,8 @@ def _dry_run(plan: Plan, python: str, options: argparse.Namespace) -> int:
     if options.json:
         common.print_json(rehearsal)
     else:
-        terminal.out().print(screen.rehearsal(rehearsal))
+        # Not wrapped: the program is there to be copied.
+        terminal.out().print(screen.rehearsal(rehearsal), soft_wrap=True)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +14,18 @@ from advisor.commands.probe import look
 from advisor.diagnose import Ask, Diagnosis, Estimators, Subject
 from advisor.errors import Mistake, PlanError, RequestError
 from advisor.estimate import devices, formula, memory
-from advisor.facts import Value
+from advisor.facts import Facts, Value
 from advisor.plan import ModelReference, Plan
 from advisor.probe import model as models
 from advisor.probe import shapes
+from advisor.rule import show
+from advisor.setup import knobs
 from advisor.show import plan as screen
 from advisor.show import terminal
 from advisor.workload import Workload
 
-SIZES = ("task", "goal", "batch", "prompt_tokens", "new_tokens", "concurrency")
-FLAGS = ("repeats", "mixed_lengths", "reads_attention_weights", "accepts_quantization")
+SIZES = ("task", "goal", "batch", "prompt_tokens", "new_tokens", "concurrency", "quantize")
+FLAGS = ("repeats", "mixed_lengths", "reads_attention_weights")
 DEFAULT_OUTPUT = Path("plan.json")
 
 
@@ -30,6 +33,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the plan and write it; 0."""
     if options.list_shapes:
         print("\n".join(shapes.names()))
+        return 0
+    if options.list_knobs:
+        for name, knob in knobs().items():
+            print(f"{name}: {', '.join(knob.values) or knob.kind.value}\n    {knob.line}")
         return 0
     if options.model is None:
         hint = "perf-advisor diagnose --list-shapes lists models that need no download"
@@ -61,9 +68,22 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
         # The plan may be applied from another folder than this one.
         reference = replace(reference, name=str(Path(reference.name).resolve()))
         named_folders.remember(Path(reference.name))
+    _refuse_absent_device(stated, machine)
     machine = machine | devices.rates(machine)
     subject = Subject(reference, model, machine, workload, stated)
     return Diagnosis(rules, ESTIMATORS).plan(subject, ask)
+
+
+def _refuse_absent_device(stated: Mapping[str, Value], machine: Facts) -> None:
+    """A device that torch is known not to have cannot be anybody's present setup."""
+    device = stated.get("device")
+    if device in (None, "cpu") or machine.value("torch.sees_gpu") is None:
+        return
+    build = machine.text("torch.build")
+    here = {"cuda": "cuda", "rocm": "cuda"}.get(build or "", build) if machine.is_true("torch.sees_gpu") else None
+    if device != here:
+        what = f"device={device}: torch finds no such device on this machine"
+        raise RequestError(Mistake("--set", what, f"it finds: {here + ', ' if here else ''}cpu"))
 
 
 ESTIMATORS = Estimators(formula.estimate, memory.largest_batch, memory.largest_context)
@@ -125,7 +145,7 @@ def command_line(plan: Plan, options: argparse.Namespace) -> str:
             words += [f"--{name.replace('_', '-')}", _word(getattr(load, name))]
     knobs = {name: getattr(plan.baseline, name) for name, source in plan.baseline_sources.items() if source == "you"}
     for name, value in knobs.items():
-        words += ["--set", f"{name}={_word(value)}"]
+        words += ["--set", f"{name}={show(value).replace(', ', ',')}"]
     for option in ("machine", "python", "revision"):
         if value := getattr(options, option):
             words += [f"--{option}", value]
@@ -137,6 +157,7 @@ def _model_word(reference: ModelReference, typed: str) -> str:
 
 
 def _word(value: Value) -> str:
+    """A workload's value as its option takes it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return str(value)

@@ -36,7 +36,7 @@ def _page(options: argparse.Namespace, rules: Sequence[Rule]) -> int:
     elif cause is not None:
         found, as_json = ladder.error_page(cause), ladder.error_json(cause)
     else:
-        close = nearest(options.id, [rule.id for rule in (*rules, *causes)])
+        close = nearest(options.id, [rule.id for rule in rules] + [rule.id for rule in causes])
         hint = f"did you mean {close}?" if close else "perf-advisor rule lists them"
         raise RequestError(Mistake("ID", f"no rule is called {options.id}", hint))
     if options.json:

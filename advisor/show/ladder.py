@@ -50,9 +50,8 @@ def ladder(rules: Sequence[Rule]) -> RenderableType:
         table.add_row(Text(rung, style="bold"), "")
         for rule in members:
             table.add_row(f"  {rule.id}", Text(rule.summary))
-    return Group(
-        table, "", Text("perf-advisor rule ID shows the page of one, or of a cause that explain names.", style="dim")
-    )
+    hint = "perf-advisor rule ID shows the page of one, or of a cause that explain names."
+    return Group(table, "", Text(hint, style="dim"))
 
 
 def page(rule: Rule) -> RenderableType:
@@ -68,7 +67,7 @@ def page(rule: Rule) -> RenderableType:
     ]
     for number, fallback in enumerate(rule.fallbacks, start=1):
         parts.append(Text(f"  if that does not hold ({number}): {', '.join(_change_lines(fallback))}", style="dim"))
-    for title, text in (("Why", rule.why), ("When not", rule.not_when), ("Outputs", rule.quality)):
+    for title, text in (("Why", rule.why), ("When not", rule.not_when), ("Outputs", rule.quality or rule.caution)):
         if text:
             parts += ["", Text(title), Padding(Text(" ".join(text.split())), (0, 0, 0, 2))]
     for title, items in (("Pitfalls", rule.pitfalls), ("Sources", rule.sources), ("In the library", rule.locate)):

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from advisor.facts import Facts
+from advisor.facts import Facts, Unknown
 from advisor.plan import Estimate, Plan, Step
 from advisor.rule import show
 from advisor.show.terminal import factor, rate, seconds, settings, size
@@ -16,7 +16,7 @@ from advisor.show.terminal import factor, rate, seconds, settings, size
 
 def screen(plan: Plan, details: bool = False) -> RenderableType:
     """The whole plan. `details` adds the rules that were silent, for those who ask why not."""
-    parts: list[RenderableType] = [_headline(plan), ""]
+    parts: list[RenderableType] = [_headline(plan), *_first(plan), ""]
     parts += [_figures(plan), Text(_basis(plan.estimate), style="dim"), *_fit(plan), ""]
     parts += list(_steps(plan)) or ["Nothing to change: no rule found anything that would pay here.", ""]
     parts += list(_others(plan, details))
@@ -41,6 +41,29 @@ def _headline(plan: Plan) -> Text:
         text.append(f", {load.concurrency} requests at a time")
     text.append(f"; goal: {load.goal}")
     return text
+
+
+def _first(plan: Plan) -> Iterator[Text]:
+    """What has to be mended or known before any figure counts."""
+    for name, remark in (("torch", "install it"), ("transformers", "install it")):
+        if plan.machine.value(f"{name}.installed") is False:
+            yield Text(f"First: {name} is not installed in the target environment; {remark}.", style="bold red")
+    match plan.machine.get("gpu.count"):
+        case Unknown(reason):
+            yield Text(f"First: the GPU cannot be asked: {reason}", style="bold red")
+    context, wanted = plan.model_facts.count("model.context_tokens"), plan.workload.total_tokens
+    if context is not None and wanted > context:
+        what = f"First: {wanted:,} tokens are asked for; the model was made for {context:,}."
+        yield Text(what, style="bold red")
+    rate = plan.estimate.speed.decode_tokens_per_second
+    if plan.estimate.memory.fits is False:
+        yield Text("It does not fit with any change that is known here: a smaller model, or one quantized beforehand.")
+    elif rate is not None and rate < UNUSABLE_TOKENS_PER_SECOND:
+        yield Text("It fits, but too slowly to use: a smaller model, one quantized beforehand, or a larger GPU.")
+
+
+UNUSABLE_TOKENS_PER_SECOND = 1.0
+"""Decoding below this is slower than anybody reads; said in words, it changes no plan."""
 
 
 def _figures(plan: Plan) -> Table:

@@ -5,7 +5,6 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -34,7 +33,7 @@ def rehearsal(planned: Mapping[str, Any]) -> RenderableType:
         *steps,
         "",
         Text("The plan's program:", style="bold"),
-        Syntax(planned["plan"]["program"], "python", background_color="default", word_wrap=True),
+        Text(planned["plan"]["program"]),
         Text("Nothing was run. Without --dry-run it is.", style="bold"),
     )
 
