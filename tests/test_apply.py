@@ -331,7 +331,9 @@ pathlib.Path(os.environ["NOTE"]).write_text(str(os.getpid()))
 time.sleep(60)
 """
 INTERRUPTED = """
-import sys, tempfile
+import signal, sys, tempfile
+# A shell's background jobs start with SIGINT ignored, and a test run may be one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from advisor import child
 tempfile.tempdir = sys.argv[1]
