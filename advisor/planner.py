@@ -13,7 +13,7 @@ from advisor.engine import decide, verdict
 from advisor.facts import Facts, Value
 from advisor.plan import Effect, Estimate, Step
 from advisor.rule import Change, Decision, FactReference, Fires, Rule
-from advisor.setup import Setup, conflict, knobs
+from advisor.setup import Setup, conflict
 
 WORTH = 1.03
 """A change must gain this factor: below it a measurement could not tell it from noise on most machines."""
@@ -287,9 +287,3 @@ def _ranked(steps: list[Step]) -> tuple[Step, ...]:
     order = sorted(steps, key=lambda step: (-(step.effect.speed or 1.0), step.effect.memory_bytes or 0))
     rank = {step.rule: number for number, step in enumerate(order, start=1)}
     return tuple(replace(step, rank=rank[step.rule]) for step in steps)
-
-
-def knobs_of(steps: Sequence[Step]) -> tuple[str, ...]:
-    """The knobs that the steps set, in the order of declaration."""
-    touched = {name for step in steps for name in step.change}
-    return tuple(name for name in knobs() if name in touched)
