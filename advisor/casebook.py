@@ -8,16 +8,31 @@ from collections.abc import Iterator, Sequence
 
 from advisor.clauses import AnyOf, Clause, Condition, Operator, judge
 from advisor.engine import verdict
-from advisor.errors import Mistake
+from advisor.errors import Mistake, nearest
 from advisor.facts import Facts, Known, Vocabulary
+from advisor.order import unordered
 from advisor.rule import Case, Rule, show
 
 _BOUNDARY = (Operator.AT_LEAST, Operator.AT_MOST)
 
 
 def check(rules: Sequence[Rule], vocabulary: Vocabulary) -> list[Mistake]:
-    """Every case that gives another verdict than it says, and every condition that no case isolates."""
-    return [mistake for rule in rules for mistake in (*_wrong_verdicts(rule), *_gaps(rule, vocabulary))]
+    """Every case that gives another verdict than it says, every condition that no case isolates, and every pair of
+    rules that set one knob differently without an order between them."""
+    each = [mistake for rule in rules for mistake in (*_wrong_verdicts(rule), *_gaps(rule, vocabulary))]
+    return [*each, *_strangers(rules), *unordered(rules)]
+
+
+def _strangers(rules: Sequence[Rule]) -> Iterator[Mistake]:
+    """Names under `outranks` that no rule of these folders has."""
+    names = {rule.id for rule in rules}
+    for rule in rules:
+        for name in rule.outranks:
+            if name not in names:
+                close = nearest(name, names)
+                yield Mistake(
+                    rule.path, f"outranks {name}, which is no rule", f"did you mean {close}?" if close else ""
+                )
 
 
 def _wrong_verdicts(rule: Rule) -> Iterator[Mistake]:

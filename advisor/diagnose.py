@@ -117,6 +117,7 @@ class Diagnosis:
         return (
             subject.machine
             | subject.model
+            | Facts({"model.name": Known(subject.reference.name, "you")})
             | subject.workload.facts()
             | setup.facts(sources)
             | device
@@ -159,6 +160,7 @@ class Diagnosis:
             setup=composed.setup,
             estimate=self.estimate(subject, composed.setup),
             steps=composed.steps,
+            notes=composed.notes,
             decisions=tuple(_decision(decision) for decision in composed.decisions),
             questions=tuple(answers),
             limits={

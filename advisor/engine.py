@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from advisor.clauses import Condition, clauses_of, judge
-from advisor.facts import Facts
+from advisor.facts import Facts, Known
 from advisor.rule import Because, Blocked, Decision, Fires, Rule, Silent, Undecided, Verdict
 
 
@@ -15,6 +15,8 @@ def decide(rules: Sequence[Rule], facts: Facts) -> tuple[Decision, ...]:
 def verdict(rule: Rule, facts: Facts) -> Verdict:
     """Silent when a condition of `when` fails; blocked when only a requirement fails; undecided when what could fail
     is unknown; fires when all hold."""
+    if other := _other_task(rule, facts):
+        return Silent((other,))
     wanted = [(condition, judge(condition, facts)) for condition in rule.when]
     if failed := [condition for condition, holds in wanted if holds is False]:
         return Silent(_because(failed, facts))
@@ -26,6 +28,14 @@ def verdict(rule: Rule, facts: Facts) -> Verdict:
     if unknown := [condition for condition, holds in needed if holds is None]:
         return Undecided(_because(unknown, facts))
     return Fires(_because([*rule.when, *rule.requires], facts))
+
+
+def _other_task(rule: Rule, facts: Facts) -> Because | None:
+    """Why a rule has nothing to say for the task of this workload, or None."""
+    task = facts.get("workload.task")
+    if isinstance(task, Known) and task.value not in rule.tasks:
+        return Because(f"workload.task in [{', '.join(rule.tasks)}]", "workload.task", task)
+    return None
 
 
 def _because(conditions: Sequence[Condition], facts: Facts) -> tuple[Because, ...]:

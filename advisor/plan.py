@@ -103,6 +103,22 @@ class ModelReference:
     random_weights: bool
 
 
+@dataclass(frozen=True)
+class Note:
+    """Advice that sets no knob: what was found, and what to type. Nothing of it is ever carried out."""
+
+    rule: str
+    rung: str
+    summary: str
+    advice: tuple[str, ...]
+    because: tuple[dict[str, Any], ...]
+    evidence: str
+    urgent: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
 MODEL_KINDS = ("hub", "folder", "config", "shape")
 
 
@@ -120,6 +136,7 @@ class Plan:
     setup: Setup
     estimate: Estimate
     steps: tuple[Step, ...]
+    notes: tuple[Note, ...]
     decisions: tuple[dict[str, Any], ...]
     questions: tuple[dict[str, Any], ...]
     limits: dict[str, Any]
@@ -138,6 +155,7 @@ class Plan:
             },
             "plan": {"setup": self.setup.to_json(), "estimate": self.estimate.to_json()},
             "steps": [step.to_json() for step in self.steps],
+            "notes": [note.to_json() for note in self.notes],
             "decisions": list(self.decisions),
             "passed_over": list(self.passed_over),
             "questions": list(self.questions),

@@ -95,6 +95,7 @@ class _PlanReader:
             setup=self._setup(planned, "plan"),
             estimate=self._estimate(planned, "plan.estimate"),
             steps=self._steps(),
+            notes=(),
             decisions=(),
             questions=(),
             limits={},

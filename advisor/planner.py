@@ -7,13 +7,15 @@ handed in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from advisor.engine import decide, verdict
 from advisor.facts import Facts, Value
-from advisor.plan import Effect, Estimate, Step
+from advisor.notes import notes
+from advisor.plan import Estimate, Note, Step
 from advisor.rule import Change, Decision, FactReference, Fires, Rule
 from advisor.setup import Setup, conflict
+from advisor.steps import Taken, steps
 
 WORTH = 1.03
 """A change must gain this factor: below it a measurement could not tell it from noise on most machines."""
@@ -37,21 +39,13 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A rule that fired, with its change in plain values."""
-
-    decision: Decision
-    change: Mapping[str, Value]
-    fallbacks: tuple[dict[str, Value], ...]
-
-
-@dataclass(frozen=True)
 class Composition:
     """The setup reached, its steps, every rule's decision, and why rules that fired were passed over."""
 
     baseline: Setup
     setup: Setup
     steps: tuple[Step, ...]
+    notes: tuple[Note, ...]
     decisions: tuple[Decision, ...]
     passed_over: Mapping[str, str]
 
@@ -87,15 +81,22 @@ def compose(situation: Situation, baseline: Setup) -> Composition:
     _drop_what_no_longer_pays(search)
     search.taken = _in_order(search)
     fired = {move.decision.rule.id: move.decision for move in search.taken}
-    decisions = decide(situation.rules, situation.facts(baseline))
+    decisions = _decisions(search)
     passed_over = search.passed_over | _settled(search, decisions)
     return Composition(
         baseline=baseline,
         setup=search.setup,
-        steps=_steps(search),
+        steps=steps(situation.estimate, baseline, search.taken),
+        notes=notes(decisions, situation.facts(search.setup)),
         decisions=tuple(fired.get(decision.rule.id, decision) for decision in decisions),
         passed_over={name: why for name, why in passed_over.items() if name not in fired},
     )
+
+
+def _decisions(search: _Search) -> tuple[Decision, ...]:
+    """Every rule's word on the setup that the user has; of rules that only advise, on the setup of the plan."""
+    here, there = search.situation.facts(search.baseline), search.situation.facts(search.setup)
+    return tuple(Decision(rule, verdict(rule, here if rule.change else there)) for rule in search.situation.rules)
 
 
 def _in_order(search: _Search) -> list[Taken]:
@@ -116,7 +117,7 @@ def _settled(search: _Search, decisions: Sequence[Decision]) -> dict[str, str]:
     found = {}
     for decision in decisions:
         then = verdict(decision.rule, facts)
-        if isinstance(decision.verdict, Fires) and not isinstance(then, Fires):
+        if decision.rule.change and isinstance(decision.verdict, Fires) and not isinstance(then, Fires):
             found[decision.rule.id] = (
                 f"no longer holds with the steps taken: {'; '.join(b.clause for b in then.because)}"
             )
@@ -134,9 +135,9 @@ def _best_move(search: _Search) -> Taken | None:
     setup = search.setup
     facts = search.situation.facts(setup)
     here = score(search.situation.estimate(setup), search.situation.goal)
-    best: tuple[float, Taken] | None = None
+    moves: list[tuple[float, Taken]] = []
     for decision in decide(search.situation.rules, facts):
-        if not isinstance(decision.verdict, Fires):
+        if not isinstance(decision.verdict, Fires) or not decision.rule.change:
             continue
         move = Taken(
             decision,
@@ -146,9 +147,18 @@ def _best_move(search: _Search) -> Taken | None:
         merit = _merit(search, setup, here, move)
         if isinstance(merit, str):
             search.passed_over[decision.rule.id] = merit
-        elif best is None or merit > best[0]:
-            best = (merit, move)
-    return best[1] if best else None
+        else:
+            moves.append((merit, move))
+    return _first(moves) if moves else None
+
+
+def _first(moves: Sequence[tuple[float, Taken]]) -> Taken:
+    """The move of most merit; one that outranks it is taken instead where the estimate sees no real difference."""
+    merit, best = max(moves, key=lambda pair: pair[0])
+    for other, move in moves:
+        if best.decision.rule.id in move.decision.rule.outranks and other * WORTH >= merit:
+            return move
+    return best
 
 
 def _values(change: Change, facts: Facts) -> dict[str, Value]:
@@ -242,48 +252,3 @@ def _drop_what_no_longer_pays(search: _Search) -> None:
         if there.shortfall <= here.shortfall and here.cost and there.cost and there.cost <= here.cost * 1.01:
             search.taken.remove(move)
             search.passed_over[move.decision.rule.id] = "the other steps together are as good without it"
-
-
-def _steps(search: _Search) -> tuple[Step, ...]:
-    """The steps with their predicted shares, each against the setup before it."""
-    setup = search.baseline
-    steps = []
-    for move in search.taken:
-        after = setup.changed(move.change)
-        effect = _effect(search.situation, setup, after, move.decision.rule)
-        rule = move.decision.rule
-        because = move.decision.verdict.because
-        steps.append(
-            Step(
-                rule=rule.id,
-                rung=rule.rung,
-                summary=rule.summary,
-                change={name: value for name, value in move.change.items() if getattr(setup, name) != value},
-                effect=effect,
-                evidence=rule.evidence,
-                because=tuple(reason.to_json() for reason in because),
-                fallbacks=move.fallbacks,
-                rank=0,
-            )
-        )
-        setup = after
-    return _ranked(steps)
-
-
-def _effect(situation: Situation, before: Setup, after: Setup, rule: Rule) -> Effect:
-    """A step's share. There is no factor on the speed of a setup that cannot run."""
-    old, new = situation.estimate(before), situation.estimate(after)
-    a, b = old.speed.total_tokens_per_second, new.speed.total_tokens_per_second
-    c, d = old.memory.total_bytes, new.memory.total_bytes
-    return Effect(
-        speed=b / a if a and b and old.memory.fits is not False else None,
-        memory_bytes=d - c if c is not None and d is not None else None,
-        quality=rule.quality or rule.caution,
-    )
-
-
-def _ranked(steps: list[Step]) -> tuple[Step, ...]:
-    """Number the steps by what each gains: speed first, then memory saved."""
-    order = sorted(steps, key=lambda step: (-(step.effect.speed or 1.0), step.effect.memory_bytes or 0))
-    rank = {step.rule: number for number, step in enumerate(order, start=1)}
-    return tuple(replace(step, rank=rank[step.rule]) for step in steps)

@@ -7,8 +7,11 @@ from typing import Any
 from advisor.clauses import Condition
 from advisor.facts import Fact, Facts, Known, Unknown, Value, fact_to_json
 
-RUNGS = ("1-placement", "2-precision", "3-attention", "4-compile", "5-quantize", "6-serve", "pitfalls")
-"""The triage ladder in the order in which its rungs are tried; each is a folder of rules/."""
+RUNGS = (
+    *("1-placement", "2-precision", "3-attention", "4-compile", "5-quantize", "6-serve"),
+    *("cache", "speculation", "training", "encoders", "pitfalls"),
+)
+"""The triage ladder in the order in which its rungs are tried, and what stands beside it: the folders of rules/."""
 
 EVIDENCE = ("measured", "documented", "reported")
 
@@ -42,6 +45,10 @@ class Rule:
     and whose `requires` fails is blocked, and says so. `always` marks advice about correctness, which is taken
     whatever the estimate says of its speed. `quality` says what the outputs lose (None: nothing but rounding), which
     the planner weighs; `caution` is said beside the step and weighs nothing.
+
+    A rule without a `change` gives `advice`: lines to type or to write, with {fact.name} for what is known here. It
+    is judged on the setup that the plan leads to. `tasks` are those of the workload for which the rule speaks at all.
+    `outranks` names rules that set the same knob otherwise: where the estimate sees no difference, this one is taken.
     """
 
     id: str
@@ -51,6 +58,9 @@ class Rule:
     when: tuple[Condition, ...]
     requires: tuple[Condition, ...]
     change: Change
+    advice: tuple[str, ...]
+    tasks: tuple[str, ...]
+    outranks: tuple[str, ...]
     fallbacks: tuple[Change, ...]
     evidence: str
     why: str

@@ -3,6 +3,7 @@
 The folder of a rule is its rung, the file's stem its id. rules/errors holds another kind of rule (errorbook.py).
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -16,10 +17,13 @@ from advisor.rule import EVIDENCE, RUNGS, VERDICTS, Case, Change, ChangeValue, F
 from advisor.yaml_lines import Reader, Table, Text, read_file
 
 KEYS = (
-    "summary", "when", "requires", "change", "fallbacks", "evidence", "quality", "caution", "always", "why", "not_when",
-    "pitfalls", "sources", "locate", "cases",
+    "summary", "tasks", "when", "requires", "change", "advice", "outranks", "fallbacks", "evidence", "quality",
+    "caution", "always", "why", "not_when", "pitfalls", "sources", "locate", "cases",
 )  # fmt: skip
-NEEDED = ("summary", "when", "change", "evidence", "why", "sources", "cases")
+NEEDED = ("summary", "when", "evidence", "why", "sources", "cases")
+DEFAULT_TASKS = ("generate",)
+PLACEHOLDER = re.compile(r"\{([a-z]\w*(?:\.\w+)+)\}")
+"""A fact in a line of advice (notes.py fills them). Braces of Python code look otherwise."""
 
 
 @cache
@@ -99,6 +103,8 @@ def read_rule(path: Path, rung: str, shown: str, mistakes: list[Mistake]) -> Rul
 
 def _rule(reader: Reader, name: str, rung: str) -> Rule:
     reader.expect_keys(KEYS, NEEDED)
+    if not {"change", "advice"} & set(reader.table.entries):
+        reader.wrong(reader.table.line, "a rule has a change of knobs, or advice to type")
     conditions = {
         key: parse_conditions(reader.items(key), full_vocabulary(), reader.shown, reader.mistakes)
         for key in ("when", "requires")
@@ -111,6 +117,9 @@ def _rule(reader: Reader, name: str, rung: str) -> Rule:
         when=conditions["when"],
         requires=conditions["requires"],
         change=_change(reader, reader.sub("change")),
+        advice=_advice(reader),
+        tasks=_tasks(reader),
+        outranks=reader.texts("outranks"),
         fallbacks=tuple(_change(reader, item) for item in reader.items("fallbacks")),
         evidence=reader.one_of("evidence", EVIDENCE) or EVIDENCE[-1],
         why=reader.text("why") or "",
@@ -123,6 +132,26 @@ def _rule(reader: Reader, name: str, rung: str) -> Rule:
         locate=reader.texts("locate"),
         cases=tuple(_cases(reader)),
     )
+
+
+def _advice(reader: Reader) -> tuple[str, ...]:
+    """Lines to type; every fact they name must exist."""
+    lines = reader.texts("advice")
+    for name in (name for line in lines for name in PLACEHOLDER.findall(line)):
+        if plain_name(name) not in full_vocabulary():
+            close = full_vocabulary().nearest(name)
+            where = reader.table.key_lines["advice"]
+            reader.wrong(where, f"no fact is called {name}", f"did you mean {close}?" if close else "")
+    return lines
+
+
+def _tasks(reader: Reader) -> tuple[str, ...]:
+    tasks = reader.texts("tasks") or DEFAULT_TASKS
+    for task in tasks:
+        if task not in workload.TASKS:
+            hint = f"tasks are: {', '.join(workload.TASKS)}"
+            reader.wrong(reader.table.key_lines["tasks"], f"{task!r} is no task", hint)
+    return tasks
 
 
 def _change(reader: Reader, node: object) -> Change:

