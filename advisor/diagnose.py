@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from advisor import baseline, planner, workload
-from advisor.facts import Declaration, Fact, Facts, Known, Question, Unknown, Value
+from advisor import baseline, derived, planner, workload
+from advisor.facts import Declaration, Facts, Known, Question, Value
 from advisor.plan import Estimate, ModelReference, Plan
 from advisor.rule import Decision, Rule
 from advisor.setup import Setup, knobs
@@ -31,6 +31,8 @@ class Estimators:
     estimate: Estimator
     largest_batch: Largest
     largest_context: Largest
+    break_even_calls: Callable[[Facts, Facts, Workload, Setup], tuple[float, float] | None]
+    break_even_acceptance: Callable[[Facts, Facts, Workload, Setup], float | None]
 
 
 @dataclass(frozen=True)
@@ -113,37 +115,27 @@ class Diagnosis:
 
     def _facts(self, subject: Subject, setup: Setup, sources: Mapping[str, str]) -> Facts:
         """All facts that hold in `setup`."""
-        device = baseline.device_facts(subject.machine, setup)
         return (
             subject.machine
             | subject.model
             | Facts({"model.name": Known(subject.reference.name, "you")})
             | subject.workload.facts()
             | setup.facts(sources)
-            | device
-            | self._estimate_facts(subject, setup, device)
+            | baseline.device_facts(subject.machine, setup)
+            | derived.of_device(subject.machine, setup)
+            | derived.of_model(subject.model, subject.machine)
+            | derived.of_estimate(self._predictions(subject), subject.machine, subject.workload, setup)
         )
 
-    def _estimate_facts(self, subject: Subject, setup: Setup, device: Facts) -> Facts:
-        estimate = self.estimate(subject, setup)
-        memory, free = estimate.memory, device.count("device.memory_free_bytes")
-        weights, total = memory.weights_bytes, memory.total_bytes
-        cache = memory.kv_cache_peak_bytes
-        in_one_call = setup.changed({"batching": "padded"}) if setup.batching == "loop" else setup
-        largest = self._remembered("batch", self.estimators.largest_batch, subject, in_one_call)
-        return Facts(
-            {
-                "estimate.fits": _known(memory.fits, "the memory estimate is incomplete"),
-                "estimate.weights_fit": _known(
-                    weights <= free if weights is not None and free is not None else None, "no size or no free memory"
-                ),
-                "estimate.bound": _known(estimate.speed.bound, "no speed is known for this device"),
-                "estimate.weights_share": _known(weights / free if weights and free else None, "no size"),
-                "estimate.cache_share": _known(cache / total if cache is not None and total else None, "no size"),
-                "estimate.largest_batch": _known(
-                    min(largest, subject.workload.batch) if largest else None, "not even one prompt fits, or no size"
-                ),
-            }
+    def _predictions(self, subject: Subject) -> derived.Predictions:
+        """Every question to the estimate about this subject, remembered by setup."""
+        ask = self.estimators
+        return derived.Predictions(
+            estimate=lambda setup: self.estimate(subject, setup),
+            largest_batch=lambda setup: self._remembered("batch", ask.largest_batch, subject, setup),
+            largest_context=lambda setup: self._remembered("context", ask.largest_context, subject, setup),
+            break_even_calls=lambda setup: self._remembered("calls", ask.break_even_calls, subject, setup),
+            break_even_acceptance=lambda setup: self._remembered("draft", ask.break_even_acceptance, subject, setup),
         )
 
     def _finished(self, subject: Subject, answers: list[dict[str, Any]]) -> Plan:
@@ -181,10 +173,6 @@ class Diagnosis:
             "largest_batch": self._remembered("batch", self.estimators.largest_batch, subject, setup),
             "largest_context_tokens": self._remembered("context", self.estimators.largest_context, subject, setup),
         }
-
-
-def _known(value: Value | None, reason: str) -> Fact:
-    return Unknown(reason) if value is None else Known(value, "estimate")
 
 
 def _askable(subject: Subject) -> list[Declaration]:

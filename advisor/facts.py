@@ -6,9 +6,10 @@ run can be replayed anywhere.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,19 +94,30 @@ class Vocabulary(Mapping[str, Declaration]):
         return nearest(name, self._by_name)
 
 
+NOT_LOOKED_UP = Unknown("not looked up")
+
+
 def plain_name(name: str) -> str:
     """`gpu.1.name` -> `gpu.name`: the device's index is not part of the declaration."""
     return ".".join(part for part in name.split(".") if not part.isdigit())
+
+
+class Deferred:
+    """A fact that is computed when it is first asked for."""
+
+    def __init__(self, compute: Callable[[], Fact]) -> None:
+        self.fact = cache(compute)
 
 
 @dataclass(frozen=True)
 class Facts:
     """An immutable set of facts. A name that is not there reads as unknown."""
 
-    _facts: Mapping[str, Fact] = field(default_factory=dict)
+    _facts: Mapping[str, Fact | Deferred] = field(default_factory=dict)
 
     def get(self, name: str) -> Fact:
-        return self._facts.get(name, Unknown("not looked up"))
+        found = self._facts.get(name, NOT_LOOKED_UP)
+        return found.fact() if isinstance(found, Deferred) else found
 
     def value(self, name: str) -> Value | None:
         """The value, or None where it is unknown."""

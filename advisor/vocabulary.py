@@ -154,6 +154,8 @@ MODEL = _declare(
     ("model.supports_static_cache", F, "the class can be compiled with a static cache"),
     ("model.library_knows", F, "the installed transformers has this model_type"),
     ("model.needs_remote_code", F, "the config asks for code from the repository"),
+    ("model.quantization_known", F, "the installed transformers carries the checkpoint's quantization out"),
+    ("model.heads_divide", F, "query heads and key and value heads divide evenly by the number of devices"),
     ("model.tokenizer", F, "a tokenizer is beside the weights"),
 )
 
@@ -161,17 +163,33 @@ DEVICE = _declare(
     ("device.memory_free_bytes", C, "free memory of the device that the setup uses"),
     ("device.fast_bf16", F, "the device of the setup multiplies bf16 faster than fp32"),
     ("device.fast_fp16", F, "the device of the setup multiplies fp16 faster than fp32"),
+    ("device.fast_tf32", F, "the device of the setup has TF32 units"),
+    ("device.fast_fp8", F, "the device of the setup multiplies fp8"),
+    ("device.memory_all_free_bytes", C, "free memory of all devices of that kind together"),
     ("device.threads_exceed_cores", F, "more threads are set than cores can be used"),
     ("device.accelerator_idle", F, "the setup runs on the CPU although torch can use an accelerator"),
 )
 
 ESTIMATE = _declare(
+    ("workload.total_tokens", C, "length of one sequence when generation ends"),
     ("estimate.fits", F, "the setup's predicted memory fits what is free"),
     ("estimate.weights_fit", F, "the setup's weights alone fit what is free"),
     ("estimate.bound", T, "what dominates a decode step: host, bandwidth or compute"),
     ("estimate.weights_share", N, "share of the free memory that the weights take"),
     ("estimate.cache_share", N, "share of the predicted memory that keys and values take"),
     ("estimate.largest_batch", C, "prompts of this workload that fit in one call"),
+    ("estimate.largest_context", C, "tokens of the longest sequence that fits with this batch"),
+    ("estimate.one_device_fits", F, "the setup would fit on one device, without a device_map"),
+    ("estimate.total_bytes", C, "predicted memory of the setup"),
+    ("estimate.weights_bytes", C, "predicted memory of its weights"),
+    ("estimate.offloaded_bytes", C, "weights that find no room on the devices"),
+    ("estimate.offloaded_share", N, "the same as a share of the weights"),
+    ("estimate.activation_share", N, "share of the predicted memory that activations take at their peak"),
+    ("estimate.prefill_share", N, "share of a request's time until its first token"),
+    ("estimate.decode_tokens_per_second", N, "predicted new tokens per second while decoding"),
+    ("estimate.batch_tokens", C, "tokens of one step of continuous batching that memory allows"),
+    ("estimate.compile_break_even_calls", C, "requests after which compilation has paid back, at the latest"),
+    ("estimate.speculation_break_even", N, "share of drafted tokens that must be accepted for speculation to pay"),
 )
 
 TEXT = _declare(

@@ -50,7 +50,7 @@ def estimate(_model: Facts, _machine: Facts, load: Workload, setup: Setup) -> Es
     )
 
 
-ESTIMATORS = Estimators(estimate, lambda *_: 100, lambda *_: 5000)
+ESTIMATORS = Estimators(estimate, lambda *_: 100, lambda *_: 5000, lambda *_: None, lambda *_: None)
 
 
 def subject(workload: Workload, **stated: Value) -> Subject:
@@ -83,7 +83,9 @@ def test_what_changes_the_plan_is_asked() -> None:
             found if request[3].attn_implementation == "sdpa" else Estimate(found.memory, slow, "formula", None, None)
         )  # type: ignore[attr-defined]
 
-    asked = Diagnosis(RULES, Estimators(judge, lambda *_: 100, lambda *_: 5000)).open_questions(eager)
+    asked = Diagnosis(
+        RULES, Estimators(judge, lambda *_: 100, lambda *_: 5000, lambda *_: None, lambda *_: None)
+    ).open_questions(eager)
     assert "workload.reads_attention_weights" in names(asked)
 
 

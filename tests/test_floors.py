@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "steps",
         "order",
     ),
-    ("planner", "casebook", "planfile"),
+    ("planner", "casebook", "planfile", "derived"),
     ("diagnose", "explain", "apply"),
     ("show",),
     ("commands",),

@@ -86,7 +86,13 @@ def _refuse_absent_device(stated: Mapping[str, Value], machine: Facts) -> None:
         raise RequestError(Mistake("--set", what, f"it finds: {here + ', ' if here else ''}cpu"))
 
 
-ESTIMATORS = Estimators(formula.estimate, memory.largest_batch, memory.largest_context)
+ESTIMATORS = Estimators(
+    estimate=formula.estimate,
+    largest_batch=memory.largest_batch,
+    largest_context=memory.largest_context,
+    break_even_calls=formula.break_even_calls,
+    break_even_acceptance=lambda *_: None,
+)
 
 
 def stated_workload(options: argparse.Namespace) -> Workload:

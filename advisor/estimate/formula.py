@@ -1,8 +1,8 @@
 """An estimate by closed formula: memory and speed of a setup from facts alone, without torch and in well under 1 ms."""
 
+from advisor.estimate import speed as speeds
 from advisor.estimate.band import speed_band
 from advisor.estimate.memory import MEMORY_BAND, memory
-from advisor.estimate.speed import speed
 from advisor.facts import Facts
 from advisor.plan import Estimate
 from advisor.setup import Setup
@@ -12,7 +12,7 @@ from advisor.workload import Workload
 def estimate(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Estimate:
     """Predicted memory and speed, with the bands of both and the basis `formula`."""
     needed = memory(model, machine, workload, setup)
-    predicted = speed(model, machine, workload, setup, needed)
+    predicted = speeds.speed(model, machine, workload, setup, needed)
     return Estimate(
         memory=needed,
         speed=predicted,
@@ -20,3 +20,9 @@ def estimate(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> 
         memory_band=None if needed.total_bytes is None else MEMORY_BAND,
         speed_band=None if predicted.total_tokens_per_second is None else speed_band(model, machine, setup),
     )
+
+
+def break_even_calls(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> tuple[float, float] | None:
+    """Requests after which compilation as in `setup` has paid back (least, most); None where nobody can say."""
+    needed = memory(model, machine, workload, setup)
+    return speeds.break_even_calls(model, machine, workload, setup, needed)

@@ -1,0 +1,178 @@
+"""Facts that follow from other facts: from a setup on this machine, and from its estimate.
+
+Rule files hold no arithmetic; what needs some is a fact here, with a name and a unit. Each is computed when a rule
+first asks for it: the planner looks at hundreds of setups, and most rules stop at a cheaper condition. Pure.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from advisor.estimate.room import room
+from advisor.facts import Deferred, Fact, Facts, Known, Unknown, Value
+from advisor.plan import Estimate
+from advisor.setup import Setup
+from advisor.workload import Workload
+
+TF32_CAPABILITY = 8.0
+"""First NVIDIA compute capability with TF32 units (Ampere)."""
+FP8_CAPABILITY = 8.9
+"""First NVIDIA compute capability that multiplies fp8 (Ada)."""
+MOST_BATCH_TOKENS, LEAST_BATCH_TOKENS = 8192, 256
+"""Tokens of one step of continuous batching: larger steps gain nothing (products are bound by arithmetic long before),
+smaller ones stretch prefill over many steps."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the estimate says of any setup of one subject; each answer is remembered by whoever hands this in."""
+
+    estimate: Callable[[Setup], Estimate]
+    largest_batch: Callable[[Setup], int | None]
+    largest_context: Callable[[Setup], int | None]
+    break_even_calls: Callable[[Setup], tuple[float, float] | None]
+    break_even_acceptance: Callable[[Setup], float | None]
+
+
+def of_device(machine: Facts, setup: Setup) -> Facts:
+    """What the device that this setup runs on can do, beside what `baseline` needs to know."""
+    capability = None if setup.device == "cpu" else machine.number("gpu.capability")
+    return Facts(
+        {
+            "device.fast_tf32": _reaches(setup, capability, TF32_CAPABILITY),
+            "device.fast_fp8": _reaches(setup, capability, FP8_CAPABILITY),
+            "device.memory_all_free_bytes": _all_free(machine, setup),
+        }
+    )
+
+
+def _reaches(setup: Setup, capability: float | None, needed: float) -> Fact:
+    if setup.device in ("cpu", "mps"):
+        return Known(False, f"device {setup.device}")
+    if capability is None:
+        return Unknown("no compute capability")
+    return Known(capability >= needed, f"compute capability {capability}")
+
+
+def _all_free(machine: Facts, setup: Setup) -> Fact:
+    """Free memory of all devices of the setup's kind together, in bytes."""
+    if setup.device == "cpu":
+        return machine.get("host.ram_available_bytes")
+    count = machine.count("gpu.count") or 0
+    sizes = [machine.count(f"gpu.{index}.memory_free_bytes") for index in range(count)]
+    known = [size for size in sizes if size is not None]
+    if not sizes or len(known) < len(sizes):
+        return machine.get("gpu.memory_free_bytes") if count <= 1 else Unknown("not every device tells")
+    return Known(sum(known), "sum over the devices")
+
+
+def of_model(model: Facts, machine: Facts) -> Facts:
+    """What the model is to this machine and to the installed library."""
+    return Facts(
+        {"model.quantization_known": _quantization_known(model, machine), "model.heads_divide": _divide(model, machine)}
+    )
+
+
+def _quantization_known(model: Facts, machine: Facts) -> Fact:
+    """Whether the installed transformers carries the checkpoint's quantization out."""
+    method, known = model.text("model.checkpoint_quantization"), machine.value("transformers.quantizers")
+    if method == "none":
+        return Known(True, "plain checkpoint")
+    if method is None or not isinstance(known, tuple):
+        return Unknown("no method, or no list of the installed library")
+    return Known(any(name.startswith(method) for name in known), "installed quantizers")
+
+
+def _divide(model: Facts, machine: Facts) -> Fact:
+    """Whether query heads and key and value heads divide evenly by the number of devices."""
+    count = machine.count("gpu.count")
+    heads = [model.count("model.heads"), model.count("model.kv_heads")]
+    known = [number for number in heads if number]
+    if not count or len(known) < len(heads):
+        return Unknown("no number of devices or heads")
+    return Known(all(number % count == 0 for number in known), "heads and devices")
+
+
+def of_estimate(predictions: Predictions, machine: Facts, load: Workload, setup: Setup) -> Facts:
+    """What the estimate of `setup` says, as facts `estimate.*`."""
+    here = predictions.estimate(setup)
+    memory, speed = here.memory, here.speed
+    there = room(machine, setup)
+    weights, total = memory.weights_bytes, memory.total_bytes
+    away = None if weights is None or there.weights_limit_bytes is None else weights - there.weights_limit_bytes
+    spilled = max(0, away) if there.spread and away is not None else None if away is None else 0
+    no_size, no_speed = "no size is known", "no speed is known for this device"
+    facts: dict[str, Fact] = {
+        "workload.total_tokens": Known(load.total_tokens, "prompt and new tokens"),
+        "estimate.fits": _known(memory.fits, "the memory estimate is incomplete"),
+        "estimate.bound": _known(speed.bound, no_speed),
+        "estimate.total_bytes": _known(total, no_size),
+        "estimate.weights_bytes": _known(weights, no_size),
+        "estimate.weights_fit": _known(_at_most(weights, there.available_bytes), "no size or no free memory"),
+        "estimate.weights_share": _known(_share(weights, there.available_bytes), no_size),
+        "estimate.cache_share": _known(_share(memory.kv_cache_peak_bytes, total), no_size),
+        "estimate.activation_share": _known(_share(memory.activation_peak_bytes, total), no_size),
+        "estimate.offloaded_bytes": _known(spilled, no_size),
+        "estimate.offloaded_share": _known(_share(spilled, weights), no_size),
+        "estimate.decode_tokens_per_second": _known(speed.decode_tokens_per_second, no_speed),
+        "estimate.prefill_share": _known(_prefill_share(here, load), no_speed),
+    }
+    return Facts({**facts, **_deferred(predictions, load, setup)})
+
+
+def _deferred(predictions: Predictions, load: Workload, setup: Setup) -> dict[str, Fact | Deferred]:
+    """The facts that need the estimate of other setups or sizes."""
+
+    def largest_batch() -> Fact:
+        in_one_call = setup.changed({"batching": "padded"}) if setup.batching == "loop" else setup
+        largest = predictions.largest_batch(in_one_call)
+        return _known(min(largest, load.batch) if largest else None, "not even one prompt fits, or no size")
+
+    def one_device_fits() -> Fact:
+        alone = replace(setup, device_map=None, max_memory=None)
+        return _known(predictions.estimate(alone).memory.fits, "the memory estimate is incomplete")
+
+    def calls() -> Fact:
+        found = predictions.break_even_calls(setup)
+        return _known(math.ceil(found[1]) if found else None, "nothing is compiled, or nothing is known to be gained")
+
+    return {
+        "estimate.largest_batch": Deferred(largest_batch),
+        "estimate.one_device_fits": Deferred(one_device_fits),
+        "estimate.compile_break_even_calls": Deferred(calls),
+        "estimate.batch_tokens": Deferred(lambda: _batch_tokens(predictions, setup)),
+        "estimate.largest_context": Deferred(lambda: _known(predictions.largest_context(setup), "no size is known")),
+        "estimate.speculation_break_even": Deferred(
+            lambda: _known(predictions.break_even_acceptance(setup), "no speed is known for this device")
+        ),
+    }
+
+
+def _batch_tokens(predictions: Predictions, setup: Setup) -> Fact:
+    """The most tokens of one step of continuous batching that fit, as a power of two."""
+    size = MOST_BATCH_TOKENS
+    while size >= LEAST_BATCH_TOKENS:
+        if predictions.estimate(setup.changed({"batching": "continuous", "max_batch_tokens": size})).memory.fits:
+            return Known(size, "estimate")
+        size //= 2
+    return Unknown("no step of continuous batching is known to fit")
+
+
+def _prefill_share(estimate: Estimate, load: Workload) -> float | None:
+    """What the request's time leaves beside decoding; all tokens but the first of each answer are decoded."""
+    decode, total = estimate.speed.decode_tokens_per_second, estimate.speed.total_tokens_per_second
+    if not decode or not total:
+        return None
+    return max(0.0, 1 - (total / decode) * (load.new_tokens - 1) / load.new_tokens)
+
+
+def _share(part: int | None, whole: int | None) -> float | None:
+    return part / whole if part is not None and whole else None
+
+
+def _at_most(size: int | None, limit: int | None) -> bool | None:
+    return size <= limit if size is not None and limit is not None else None
+
+
+def _known(value: Value | None, reason: str) -> Fact:
+    return Unknown(reason) if value is None else Known(value, "estimate")

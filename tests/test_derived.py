@@ -1,0 +1,123 @@
+"""Facts that follow from others: of the setup with the machine, of the model with the library, and of the estimate."""
+
+from advisor import derived
+from advisor.derived import Predictions
+from advisor.facts import Facts, Known, Unknown
+from advisor.plan import Estimate, Memory, Speed
+from advisor.setup import Setup
+from advisor.workload import Workload
+
+GIB = 2**30
+
+
+def facts(**values: object) -> Facts:
+    return Facts({name.replace("__", "."): Known(value, "test") for name, value in values.items()})  # type: ignore[arg-type]
+
+
+def estimate(weights: int = 4 * GIB, total: int = 8 * GIB, fits: bool | None = True) -> Estimate:
+    memory = Memory(weights, GIB, 2 * GIB, GIB, 0, total, 10 * GIB, fits)
+    return Estimate(memory, Speed(1.0, 10.0, 5.0, "bandwidth"), "formula", None, None)
+
+
+def predictions(**answers: object) -> Predictions:
+    asked = {
+        "estimate": lambda setup: estimate(),
+        "largest_batch": lambda setup: 6,
+        "largest_context": lambda setup: 4096,
+        "break_even_calls": lambda setup: (3.2, 9.1),
+        "break_even_acceptance": lambda setup: 0.25,
+    }
+    return Predictions(**{**asked, **answers})  # type: ignore[arg-type]
+
+
+GPU = facts(gpu__count=1, gpu__capability=8.0, gpu__memory_free_bytes=10 * GIB, gpu__0__memory_free_bytes=10 * GIB)
+
+
+def of_estimate(setup: Setup | None = None, load: Workload | None = None, **answers: object) -> Facts:
+    return derived.of_estimate(
+        predictions(**answers), GPU, load or Workload(batch=8), setup or Setup(device="cuda", batching="padded")
+    )
+
+
+def test_tf32_begins_with_ampere_and_fp8_with_ada() -> None:
+    found = derived.of_device(GPU, Setup(device="cuda"))
+    assert (found.value("device.fast_tf32"), found.value("device.fast_fp8")) == (True, False)
+    assert derived.of_device(GPU, Setup(device="cpu")).value("device.fast_tf32") is False
+
+
+def test_without_a_capability_nothing_is_claimed() -> None:
+    assert isinstance(derived.of_device(Facts(), Setup(device="cuda")).get("device.fast_fp8"), Unknown)
+
+
+def test_memory_of_all_devices_is_added_up_only_where_all_tell() -> None:
+    two = GPU | facts(gpu__count=2, gpu__1__memory_free_bytes=3 * GIB)
+    assert derived.of_device(two, Setup(device="cuda")).value("device.memory_all_free_bytes") == 13 * GIB
+    silent = GPU | facts(gpu__count=2)
+    assert derived.of_device(silent, Setup(device="cuda")).value("device.memory_all_free_bytes") is None
+
+
+def test_a_quantization_is_known_if_the_installed_library_lists_it() -> None:
+    library = facts(transformers__quantizers=("bitsandbytes_4bit", "gptq"))
+    for method, expected in (("none", True), ("bitsandbytes", True), ("gptq", True), ("hqq", False)):
+        model = facts(model__checkpoint_quantization=method)
+        assert derived.of_model(model, library).value("model.quantization_known") is expected
+    assert derived.of_model(facts(model__checkpoint_quantization="hqq"), Facts()).value("x") is None
+
+
+def test_heads_must_divide_by_the_devices_both_kinds() -> None:
+    model = facts(model__heads=32, model__kv_heads=8)
+    for count, expected in ((1, True), (8, True), (16, False)):
+        assert derived.of_model(model, facts(gpu__count=count)).value("model.heads_divide") is expected
+
+
+def test_shares_are_of_what_they_say() -> None:
+    found = of_estimate()
+    assert found.value("estimate.cache_share") == 0.25
+    assert found.value("estimate.activation_share") == 0.125
+    assert found.value("estimate.weights_share") == 0.4
+    assert found.value("estimate.offloaded_share") == 0.0
+
+
+def test_what_a_device_map_leaves_in_host_memory() -> None:
+    spread = Setup(device="cuda", device_map="auto")
+    found = of_estimate(spread, estimate=lambda setup: estimate(weights=12 * GIB))
+    assert found.value("estimate.offloaded_bytes") == 3 * GIB  # nine tenths of ten GiB are given to weights
+    assert found.value("estimate.offloaded_share") == 0.25
+
+
+def test_one_device_is_judged_without_the_device_map() -> None:
+    found = of_estimate(
+        Setup(device="cuda", device_map="auto", max_memory=("0=4GiB",)),
+        estimate=lambda setup: estimate(fits=setup.device_map is None and setup.max_memory is None),
+    )
+    assert found.value("estimate.fits") is False
+    assert found.value("estimate.one_device_fits") is True
+
+
+def test_the_prefill_share_is_what_decoding_leaves() -> None:
+    # 5 tokens/s in all against 10 while decoding: half of the time, and the first token of 128 is no step.
+    found = of_estimate(load=Workload(new_tokens=128)).number("estimate.prefill_share")
+    assert found is not None and abs(found - (1 - 0.5 * 127 / 128)) < 1e-9
+
+
+def test_the_largest_batch_is_never_more_than_is_at_hand() -> None:
+    assert of_estimate().value("estimate.largest_batch") == 6
+    assert of_estimate(load=Workload(batch=2)).value("estimate.largest_batch") == 2
+
+
+def test_compilation_has_paid_back_at_the_latest_estimate() -> None:
+    assert of_estimate().value("estimate.compile_break_even_calls") == 10
+
+
+def test_batch_tokens_shrink_until_they_fit() -> None:
+    small = of_estimate(estimate=lambda setup: estimate(fits=(setup.max_batch_tokens or 0) <= 1024))
+    assert small.value("estimate.batch_tokens") == 1024
+    assert of_estimate(estimate=lambda setup: estimate(fits=False)).value("estimate.batch_tokens") is None
+
+
+def test_costly_facts_are_computed_only_when_asked_for() -> None:
+    def never(setup: Setup) -> int:
+        raise AssertionError("nobody asked")
+
+    found = of_estimate(largest_context=never) | Facts({})
+    assert found.value("estimate.fits") is True
