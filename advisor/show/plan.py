@@ -11,6 +11,7 @@ from rich.text import Text
 from advisor.facts import Facts, Unknown
 from advisor.plan import Estimate, Plan, Step
 from advisor.rule import show
+from advisor.show import beside
 from advisor.show.terminal import factor, rate, seconds, settings, size
 
 
@@ -19,7 +20,8 @@ def screen(plan: Plan, details: bool = False) -> RenderableType:
     parts: list[RenderableType] = [_headline(plan), *_first(plan), ""]
     parts += [_figures(plan), Text(_basis(plan.estimate), style="dim"), *_fit(plan), ""]
     parts += list(_steps(plan)) or ["Nothing to change: no rule found anything that would pay here.", ""]
-    parts += list(_others(plan, details))
+    parts += list(beside.notes(plan, details))
+    parts += list(beside.others(plan, details))
     parts += list(_assumed(plan))
     return Group(*parts)
 
@@ -154,34 +156,6 @@ def _reason(because: dict[str, object]) -> str:
     if value is None or isinstance(value, bool) or str(value) in clause:
         return clause
     return f"{clause} ({show(value)})" if isinstance(value, int | float | str) else clause
-
-
-def _others(plan: Plan, details: bool) -> Iterator[RenderableType]:
-    """Rules that matter here although they are no step: blocked, undecided, passed over."""
-    shown = {"blocked": "needs", "undecided": "depends on"} | ({"silent": "not here:"} if details else {})
-    rows = [
-        (decision["verdict"], decision["rule"], f"{shown[decision['verdict']]} {_settled(decision)}")
-        for decision in plan.decisions
-        if decision["verdict"] in shown
-    ]
-    rows += [("passed over", entry["rule"], entry["reason"]) for entry in plan.passed_over]
-    if not rows:
-        return
-    for word, rule, reason in rows:
-        yield Text(f"{word}: {rule}", style="dim")
-        yield Padding(Text(reason, style="dim"), (0, 0, 0, 3))
-    yield ""
-
-
-def _settled(decision: dict[str, object]) -> str:
-    because = decision["because"]
-    assert isinstance(because, list)
-    parts = []
-    for reason in because:
-        value = reason.get("value")
-        found = "unknown" if value is None else show(value) if not isinstance(value, list) else ", ".join(value)
-        parts.append(f"{reason['clause']}, found {found}")
-    return "; ".join(parts)
 
 
 def _assumed(plan: Plan) -> Iterator[RenderableType]:
