@@ -4,13 +4,14 @@ Two paths on the command line: the request (empty) and the answer, both JSON. On
 read from package metadata and, for transformers, from its source text: importing it costs seconds. What was read is
 printed as a line of JSON before torch is imported, so that a torch that hangs or crashes does not take it along.
 
-Answer: {"python", "system", "packages": {name: {"found", "version"}}, "torch_text", "transformers_text", "compiler"}
-and, where torch is there, "torch": {...}. A torch that cannot be imported ends the program.
+Answer: {"python", "system", "packages": {name: {"found", "version"}}, "torch_text", "transformers_text", "compiler",
+"inductor_cache"} and, where torch is there, "torch": {...}. A torch that cannot be imported ends the program.
 """
 
 from __future__ import annotations  # The target may run an older Python than this program does.
 
 import ast
+import importlib.util
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 PACKAGES = {
@@ -32,6 +34,16 @@ PACKAGES = {
     "gptqmodel": ("gptqmodel", ()),
     "torchao": ("torchao", ()),
     "quanto": ("optimum", ("optimum-quanto",)),
+    "flash_attn_4": ("flash_attn", ("flash-attn-4",)),
+    "hqq": ("hqq", ()),
+    "compressed_tensors": ("compressed_tensors", ("compressed-tensors",)),
+    "gguf": ("gguf", ()),
+    "optimum": ("optimum", ()),
+    "peft": ("peft", ()),
+    "trl": ("trl", ()),
+    "deepspeed": ("deepspeed", ()),
+    "vllm": ("vllm", ()),
+    "sglang": ("sglang", ()),
     "triton": ("triton", ("triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu", "triton-windows")),
 }
 """For each package its module and the distributions it comes from, where they are named otherwise. Version 4 of flash
@@ -58,8 +70,6 @@ def version(distribution: str) -> str | None:
 
 def folder(package: str) -> Path | None:
     """Where a package's modules are, found without importing it."""
-    import importlib.util
-
     try:
         found = importlib.util.find_spec(package)
     except (ImportError, ValueError):
@@ -107,7 +117,7 @@ def torch_text() -> dict[str, Any]:
 
 
 def transformers_text() -> dict[str, Any]:
-    """What the installed source states: attention backends, and the versions of `kernels` it accepts."""
+    """What the installed source states: attention backends, the versions of `kernels` it accepts, its settings."""
     place = folder("transformers")
     if place is None:
         return {}
@@ -118,7 +128,18 @@ def transformers_text() -> dict[str, Any]:
         "attention": attention(place / "modeling_utils.py"),
         "kernels_bounds": [bounds.get(name) for name in names],
         "kernels_declared": declared[len("kernels") :] if declared else None,
+        "settings": beside("inside_library.py").settings(place),
     }
+
+
+def beside(name: str) -> ModuleType:
+    """The program `name` from this folder as a module, whatever the import path holds."""
+    path = Path(__file__).resolve().with_name(name)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def attention(path: Path) -> list[str] | None:
@@ -223,6 +244,7 @@ def main(path: str) -> None:
         "torch_text": torch_text(),
         "transformers_text": transformers_text(),
         "compiler": compiler(),
+        "inductor_cache": bool(os.environ.get("TORCHINDUCTOR_CACHE_DIR")),
     }
     print(json.dumps(answer), flush=True)
     if answer["packages"]["torch"]["found"]:

@@ -19,6 +19,13 @@ from advisor.vocabulary import SOFTWARE
 
 CHILD = Path(__file__).with_name("inside_software.py")
 FILES, TORCH = "installed files", "torch"
+SETTINGS = tuple(
+    f"transformers.{name}"
+    for name in (
+        *("cache_implementations", "cache_implementations_deprecated", "quantizers", "loading_arguments"),
+        *("generation_settings", "continuous_settings", "compile_settings", "training_settings", "serve"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,12 @@ def read(answer: Mapping[str, Any], failure: str = "torch was not asked") -> Fac
     found: dict[str, Fact] = {
         "python.version": version(answer["python"], "python"),
         "compiler.found": Known(answer["compiler"], "search path"),
+        "environment.inductor_cache": Known(answer["inductor_cache"], "environment"),
     }
     for name, package in answer["packages"].items():
         found[f"{name}.installed"] = Known(package["found"], FILES)
         found[f"{name}.version"] = version(package["version"], FILES) if package["found"] else Unknown("not installed")
-    return Facts(found | transformers(answer) | build(answer) | torch(answer, failure))
+    return Facts(found | transformers(answer) | settings(answer) | build(answer) | torch(answer, failure))
 
 
 def version(text: str | None, source: str) -> Fact:
@@ -98,6 +106,20 @@ def transformers(answer: Mapping[str, Any]) -> dict[str, Fact]:
         names[1]: Known(accepted, FILES) if accepted else Unknown("this version of transformers states no range"),
         names[2]: is_accepted(answer["packages"]["kernels"], accepted),
     }
+
+
+def settings(answer: Mapping[str, Any]) -> dict[str, Fact]:
+    """The settings that the installed transformers takes, as `inside_library.py` has read them."""
+    if not answer["packages"]["transformers"]["found"]:
+        return dict.fromkeys(SETTINGS, Unknown("transformers is not installed"))
+    read = answer["transformers_text"]["settings"]
+    unread = Unknown("the source of this version of transformers cannot be read for it")
+    found = {name: read[name.rpartition(".")[2]] for name in SETTINGS}
+    return {name: unread if value is None else Known(_frozen(value), FILES) for name, value in found.items()}
+
+
+def _frozen(value: bool | list[str]) -> bool | tuple[str, ...]:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def accepted_range(bounds: tuple[str | None, str | None] | None, declared: str | None) -> str | None:

@@ -34,8 +34,13 @@ def answer(**changes: Any) -> dict[str, Any]:
             "attention": ["flash_attention_2", "sdpa"],
             "kernels_bounds": ["0.17.2", "0.18.0"],
             "kernels_declared": ">=0.17.2,<0.18",
+            "settings": {
+                **dict.fromkeys((name.rpartition(".")[2] for name in software.SETTINGS), ["static"]),
+                "serve": True,
+            },
         },
         "compiler": True,
+        "inductor_cache": False,
         "torch": {
             "version": "2.9.1+cu128",
             "threads": 8,
@@ -106,7 +111,8 @@ def test_a_version_of_kernels_against_both_bounds(version: str, accepted: bool) 
 
 
 def test_without_bounds_the_declared_range_counts() -> None:
-    text = {"attention": None, "kernels_bounds": ["0.9.0", None], "kernels_declared": ">=0.10.2,<0.11"}
+    changed = {"attention": None, "kernels_bounds": ["0.9.0", None], "kernels_declared": ">=0.10.2,<0.11"}
+    text = answer()["transformers_text"] | changed
     facts = software.read(answer(transformers_text=text))
     assert facts.value("transformers.kernels_range") == ">=0.10.2,<0.11"
     assert facts.value("kernels.accepted") is False
@@ -127,6 +133,20 @@ def test_without_bounds_the_declared_range_counts() -> None:
 )
 def test_what_is_not_there_says_so(changed: dict[str, Any], name: str, reason: str) -> None:
     assert software.read(changed).get(name) == Unknown(reason)
+
+
+def test_settings_are_known_unless_the_source_was_not_read() -> None:
+    read = answer()["transformers_text"]["settings"]
+    text = answer()["transformers_text"] | {
+        "settings": read | {"compile_settings": [], "quantizers": None, "cache_implementations": ["static", "dynamic"]}
+    }
+    facts = software.read(answer(transformers_text=text))
+    assert facts.get("transformers.cache_implementations") == Known(("static", "dynamic"), "installed files")
+    assert facts.get("transformers.compile_settings") == Known((), "installed files"), "a version may have none"
+    assert facts.get("transformers.serve") == Known(True, "installed files")
+    assert isinstance(facts.get("transformers.quantizers"), Unknown)
+    without = software.read(with_package("transformers", False, None))
+    assert {without.get(name) for name in software.SETTINGS} == {Unknown("transformers is not installed")}
 
 
 def test_a_torch_that_cannot_be_asked_keeps_what_was_read() -> None:
