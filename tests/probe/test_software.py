@@ -35,7 +35,7 @@ def answer(**changes: Any) -> dict[str, Any]:
             "kernels_bounds": ["0.17.2", "0.18.0"],
             "kernels_declared": ">=0.17.2,<0.18",
             "settings": {
-                **dict.fromkeys((name.rpartition(".")[2] for name in software.SETTINGS), ["static"]),
+                **{name.rpartition(".")[2]: ["static"] for name in software.SETTINGS},
                 "serve": True,
             },
         },
