@@ -120,6 +120,11 @@ def _patterns() -> dict[str, str]:
     return {f.name: f.metadata["pattern"] for f in fields(Setup) if f.metadata["pattern"]}
 
 
+def has_pattern(name: str) -> bool:
+    """Whether a knob takes texts of a certain form, beside or instead of listed values."""
+    return name in _patterns()
+
+
 def declarations() -> tuple[Declaration, ...]:
     """The knobs as facts, for the vocabulary that rules are checked against."""
     return tuple(knobs().values())
