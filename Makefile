@@ -28,7 +28,7 @@ check: .venv/test.done
 	@touch $@
 
 .venv/test.done: .venv/run.done
-	$(INSTALL) build editables hatchling hypothesis mypy pytest ruff types-PyYAML types-psutil
+	$(INSTALL) build editables hatchling hypothesis jsonschema mypy pytest ruff types-PyYAML types-jsonschema types-psutil
 	@touch $@
 
 clean:

@@ -96,6 +96,10 @@ def _value(facts: Facts, name: str) -> str:
     return str(facts.value(name))
 
 
+_NEXT = {Operator.AT_LEAST: -1, Operator.EQUAL: -1, Operator.AT_MOST: 1}
+"""What to add to a literal so that it no longer satisfies the comparison; the others fail on the literal itself."""
+
+
 def _suggestion(condition: Condition, vocabulary: Vocabulary) -> str:
     """A line that can be pasted: the condition's fact with a value that fails it."""
     clause = condition.clauses[0] if isinstance(condition, AnyOf) else condition
@@ -103,7 +107,7 @@ def _suggestion(condition: Condition, vocabulary: Vocabulary) -> str:
     if isinstance(literal, bool):
         value = show(not literal)
     elif isinstance(literal, int | float):
-        value = str(literal - 1 if clause.operator in (Operator.AT_LEAST, Operator.EQUAL) else literal + 1)
+        value = str(literal + _NEXT.get(clause.operator, 0))
     else:
         others = [name for name in vocabulary[clause.fact].values if name != literal and name not in str(literal)]
         value = others[0] if others else "another value"

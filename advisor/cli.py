@@ -151,6 +151,7 @@ def _rule(commands: _Commands) -> None:
     parser = _command(commands, "rule", "the ladder of rules, one rule's page, or a folder's cases")
     parser.add_argument("id", nargs="?", metavar="ID", help="show this rule's page")
     parser.add_argument("--test", metavar="DIR", help="run the cases of a folder of rules")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of a rule file, for editors")
 
 
 def _demo(commands: _Commands) -> None:

@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "steps",
         "order",
     ),
-    ("planner", "casebook", "planfile", "derived"),
+    ("planner", "casebook", "planfile", "derived", "ruleschema"),
     ("diagnose", "explain", "apply"),
     ("show",),
     ("commands",),

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from advisor import casebook, errorbook, rulebook
+from advisor import casebook, errorbook, rulebook, ruleschema
 from advisor.commands import options as common
 from advisor.errors import Mistake, RequestError, nearest
 from advisor.explain import test_cases
@@ -14,6 +14,9 @@ from advisor.show import ladder, terminal
 
 def run(options: argparse.Namespace) -> int:
     """0; 1 when cases of a tested folder fail."""
+    if options.schema:
+        common.print_json(ruleschema.schema())
+        return 0
     if options.test:
         return _test(Path(options.test), options.json)
     rules = common.rules(options)
@@ -61,6 +64,7 @@ def _test(folder: Path, as_json: bool) -> int:
         return 1 if mistakes else 0
     for mistake in mistakes:
         print(mistake)
-    outcome = f"{len(mistakes)} failures" if mistakes else "all as they should be"
+    failures = "1 failure" if len(mistakes) == 1 else f"{len(mistakes)} failures"
+    outcome = failures if mistakes else "all as they should be"
     print(f"{len(rules)} rules with {cases} cases, {len(errors)} error rules with {texts} texts: {outcome}")
     return 1 if mistakes else 0
