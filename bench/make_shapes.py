@@ -47,6 +47,7 @@ def made(hub_id: str, config: dict[str, Any], published: str, checkpoint_dtype: 
         "cache_layers": dict(Counter(model["cache_layers"])),
         "groups": model["groups"],
         "supports": model["supports"],
+        "auto_compile": model["auto_compile"],
         "made_with": f"transformers {transformers.__version__}",
     }
 

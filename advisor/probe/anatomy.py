@@ -28,7 +28,8 @@ GROUPS = ("total", "embedding", "head", "linear", "experts", "other", "rest", "q
 class Anatomy:
     """A model's class, its resolved text configuration, the kinds of its cached layers, and its parameters by group.
 
-    `groups` and `supports` are empty where they are not known; `missing` then says why.
+    `groups` and `supports` are empty where they are not known; `missing` then says why. `auto_compile` names where
+    generate compiles the model by itself, None where that is not known.
     """
 
     architecture: str | None
@@ -39,6 +40,7 @@ class Anatomy:
     dtype: str | None
     source: str
     missing: str = "not known"
+    auto_compile: tuple[str, ...] | None = None
 
     def count(self, *names: str) -> int | None:
         """The first of the configuration's integers under `names` that can be a size, or None."""
@@ -63,12 +65,15 @@ def facts(anatomy: Anatomy) -> Facts:
     counted = {f"model.{name}": _fact(value, anatomy, anatomy.missing) for name, value in _parameters(anatomy).items()}
     backends = {
         f"model.supports_{name}": _fact(anatomy.supports.get(name), anatomy, anatomy.missing)
-        for name in ("sdpa", "flash_attention", "flex_attention", "static_cache")
+        for name in ("sdpa", "flash_attention", "flex_attention", "static_cache", "tp")
     }
-    return Facts({**named, **counted, **backends})
+    unasked = _NO_CHECK if anatomy.supports else anatomy.missing
+    compiles = {"model.auto_compile": _fact(anatomy.auto_compile, anatomy, unasked)}
+    return Facts({**named, **counted, **backends, **compiles})
 
 
 _NOT_STATED = "the configuration does not say"
+_NO_CHECK = "this version of transformers has no check for it"
 
 
 def _fact(value: Value | None, anatomy: Anatomy, missing: str) -> Fact:
@@ -89,6 +94,7 @@ def _sizes(anatomy: Anatomy) -> dict[str, Value | None]:
         "value_head_dim": anatomy.count("v_head_dim") or plain,
         "vocab_size": anatomy.count("vocab_size"),
         "context_tokens": anatomy.count("max_position_embeddings"),
+        "mtp_layers": anatomy.count("num_mtp_layers", "num_nextn_predict_layers"),
         "kv_latent_values": latent + rope if is_latent and latent is not None and rope is not None else None,
         "tied_embeddings": _flag(anatomy.text.get("tie_word_embeddings")),
         "decoder_only": None if (both := _flag(anatomy.text.get("is_encoder_decoder"))) is None else not both,

@@ -7,6 +7,7 @@ Request: {"ask": "versions"} or {"ask": "model", "config": {...}, "source": str 
 "trust_remote_code": bool}; `source` is where code of the model's own may be read, only when that is trusted.
 """
 
+import inspect
 import json
 import sys
 from collections.abc import Iterator
@@ -54,10 +55,11 @@ def describe(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "known": True,
         "architecture": type(model).__name__,
-        "text": {name: value for name in FIELDS if isinstance(value := getattr(text, name, None), (bool, int, str))},
+        "text": {**stated(text), "num_mtp_layers": mtp_layers(text)},
         "cache_layers": cache_layers(text),
         "groups": groups(model, multimodal=text is not config),
-        "supports": supports(type(model)),
+        "supports": {**supports(type(model)), "tp": has_tp_plan(model)},
+        "auto_compile": auto_compile(model, config, transformers),
         "dtype": dtype_name(config),
     }
 
@@ -98,6 +100,17 @@ def text_config(config: Any) -> Any:
         return config.get_text_config(decoder=True)
     except (AttributeError, TypeError, ValueError):
         return config
+
+
+def stated(text: Any) -> dict[str, Any]:
+    """The fields that describe sizes, as the class has filled them in."""
+    return {name: value for name in FIELDS if isinstance(value := getattr(text, name, None), (bool, int, str))}
+
+
+def mtp_layers(text: Any) -> int:
+    """Layers of multi-token prediction; newer classes read the checkpoint's name under a name of the library's own."""
+    given = (getattr(text, name, None) for name in ("num_mtp_layers", "num_nextn_predict_layers"))
+    return next((layers for layers in given if type(layers) is int), 0)
 
 
 def cache_layers(text: Any) -> list[str] | None:
@@ -186,6 +199,58 @@ def supports(kind: type) -> dict[str, bool]:
         "static_cache": ("_can_compile_fullgraph", "_supports_static_cache"),
     }
     return {name: any(bool(getattr(kind, flag, False)) for flag in flags) for name, flags in names.items()}
+
+
+def has_tp_plan(model: Any) -> bool:
+    """Whether a tensor-parallel plan stands with the model, its base or its configuration.
+
+    The property `supports_tp_plan` of some versions counts an empty plan as one.
+    """
+    owners = (model, getattr(model, "base_model", None))
+    plans = [getattr(owner, "_tp_plan", None) for owner in owners]
+    return any((*plans, getattr(model.config, "base_model_tp_plan", None)))
+
+
+def auto_compile(model: Any, config: Any, transformers: Any) -> list[str] | None:
+    """Where generate would compile this model by itself with a static cache, by the model's own check.
+
+    `_valid_auto_compile_criteria` (transformers 4.52 and later) is called with a real StaticCache, once for each place.
+    A meta model is on no device that counts, so its `device` says for the length of the call what it would say there;
+    a quantizer (bitsandbytes, made without running its constructor) and a device map are attached likewise.
+    `quantized` and `offloaded` are asked on cuda. None where this version has no such check or refuses the question.
+    """
+    import torch
+
+    check = getattr(model, "_valid_auto_compile_criteria", None)
+    if check is None:
+        return None
+    try:
+        asked = ({"past_key_values": static_cache(config, transformers)}, transformers.GenerationConfig())
+        quantizer = object.__new__(transformers.quantizers.auto.AUTO_QUANTIZER_MAPPING["bitsandbytes_4bit"])
+        places: dict[str, dict[str, Any]] = {
+            "cuda": {},
+            "cpu": {"device": torch.device("cpu")},
+            "quantized": {"hf_quantizer": quantizer},
+            "offloaded": {"hf_device_map": {"model": 0, "lm_head": "cpu"}},
+        }
+        with_device = {place: {"device": torch.device("cuda"), **given} for place, given in places.items()}
+        return [place for place, given in with_device.items() if said_of(model, given, check.__func__, asked)]
+    except (AttributeError, ImportError, KeyError, RuntimeError, TypeError, ValueError):
+        return None
+
+
+def static_cache(config: Any, transformers: Any) -> Any:
+    """A static cache of one short sequence; its parameters changed between versions."""
+    given = {"config": config, "max_cache_len": 8, "max_batch_size": 1, "device": "meta"}
+    known = inspect.signature(transformers.StaticCache.__init__).parameters
+    return transformers.StaticCache(**{name: value for name, value in given.items() if name in known})
+
+
+def said_of(model: Any, attributes: dict[str, Any], check: Any, asked: Any) -> bool:
+    """The answer of `check` for a model that has these attributes, which are set on a class of its own."""
+    posing: Any = object.__new__(type(type(model).__name__, (type(model),), attributes))
+    posing.__dict__ = model.__dict__
+    return bool(check(posing, *asked))
 
 
 def dtype_name(config: Any) -> str | None:

@@ -190,11 +190,12 @@ def _anatomy(answer: Any, versions: Mapping[str, str]) -> Anatomy | None:
             "cache_layers": list() | None as layers,
             "groups": dict(groups),
             "supports": dict(supports),
+            "auto_compile": list() | None as places,
             "dtype": str() | None as dtype,
         } if set(groups) == set(anatomy.GROUPS) and all(type(size) is int for size in groups.values()):
             source = f"transformers {versions['transformers']}"
-            kinds = None if layers is None else tuple(map(str, layers))
-            return Anatomy(architecture, text, kinds, groups, supports, dtype, source)
+            kinds, compiles = (None if names is None else tuple(map(str, names)) for names in (layers, places))
+            return Anatomy(architecture, text, kinds, groups, supports, dtype, source, auto_compile=compiles)
     return None
 
 

@@ -49,6 +49,7 @@ def load(name: str) -> Shape:
         groups=data["groups"],
         supports=data["supports"],
         dtype=data["config_dtype"],
+        auto_compile=tuple(data["auto_compile"]),
         source=f"shape {name} ({data['made_with']})",
     )
     return Shape(name, data["hub_id"], data["config"], anatomy, data["checkpoint_dtype"], data["published_parameters"])

@@ -38,7 +38,8 @@ ANSWER: dict[str, Any] = {
     "text": {"model_type": "llama", "num_hidden_layers": 2},
     "cache_layers": ["full_attention"] * 2,
     "groups": dict.fromkeys(("total", "embedding", "head", "linear", "experts", "other", "rest", "quantizable"), 1),
-    "supports": {"sdpa": True, "flash_attention": True, "flex_attention": True, "static_cache": True},
+    "supports": {"sdpa": True, "flash_attention": True, "flex_attention": True, "static_cache": True, "tp": True},
+    "auto_compile": ["cuda"],
     "dtype": None,
 }
 
@@ -108,6 +109,14 @@ class TestFolderWithoutTorch:
         assert facts.get("model.supports_sdpa") == Unknown("no torch in the target environment")
         assert facts.get("model.library_knows") == Unknown("no torch in the target environment")
         assert facts.value("model.attention_kind") == "MQA"
+
+    def test_only_the_library_knows_what_generate_compiles(self, folder: Path) -> None:
+        facts = found(folder)
+        for name in ("model.auto_compile", "model.supports_tp"):
+            assert facts.get(name) == Unknown("no torch in the target environment")
+        assert facts.get("model.mtp_layers") == Unknown("the configuration does not say")
+        (folder / "config.json").write_text(json.dumps({**CONFIG, "num_nextn_predict_layers": 2}), encoding="utf-8")
+        assert found(folder).get("model.mtp_layers") == Known(2, "config.json")
 
     def test_every_fact_is_declared_and_of_its_kind(self, folder: Path) -> None:
         facts = found(folder)

@@ -142,6 +142,40 @@ def test_experts_in_one_tensor_are_not_reached_by_quantization(saved: Path, in_p
     assert facts.value("model.parameters_quantizable") == linear - experts
 
 
+def test_where_generate_compiles_is_the_models_own_answer(
+    saved: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found(saved / "llama").value("model.auto_compile") == ("cuda",)
+    from transformers import LlamaForCausalLM
+    from transformers.quantizers import auto, quantizer_torchao
+
+    class Compilable(quantizer_torchao.TorchAoHfQuantizer):
+        pass
+
+    monkeypatch.setitem(auto.AUTO_QUANTIZER_MAPPING, "bitsandbytes_4bit", Compilable)
+    assert asked_llama()["auto_compile"] == ["cuda", "quantized"]
+    monkeypatch.setattr(LlamaForCausalLM, "_valid_auto_compile_criteria", lambda self, *_: self.device.type == "cpu")
+    assert asked_llama()["auto_compile"] == ["cpu"]
+    monkeypatch.setattr(LlamaForCausalLM, "_valid_auto_compile_criteria", None)
+    assert asked_llama()["auto_compile"] is None
+
+
+def asked_llama() -> dict[str, Any]:
+    return inside_model.describe(
+        {"config": CONFIGS["llama"], "source": None, "revision": None, "trust_remote_code": False}
+    )
+
+
+def test_a_plan_for_tensor_parallelism(saved: Path, in_process: None) -> None:
+    assert found(saved / "llama").value("model.supports_tp") is True
+    assert found(saved / "gpt2").value("model.supports_tp") is False
+
+
+def test_layers_that_predict_several_tokens(saved: Path, in_process: None) -> None:
+    assert found(saved / "deepseek").value("model.mtp_layers") == 1
+    assert found(saved / "llama").value("model.mtp_layers") == 0
+
+
 def test_a_configuration_that_the_class_refuses(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**CONFIGS["llama"], "num_attention_heads": 5, "head_dim": "wide"}))
