@@ -49,8 +49,8 @@ def plan(*steps: Step, **more: Any) -> Plan:
     parts: dict[str, Any] = {
         "model": FOLDER, "model_facts": Facts(), "workload": LOAD, "baseline": NOW, "baseline_sources": {},
         "machine": Facts({"transformers.version": Known("5.22.2", "metadata")}), "baseline_estimate": UNKNOWN,
-        "setup": setup, "estimate": UNKNOWN, "steps": steps, "decisions": (), "questions": (), "limits": {},
-        "passed_over": (),
+        "setup": setup, "estimate": UNKNOWN, "steps": steps, "notes": (), "decisions": (), "questions": (),
+        "limits": {}, "passed_over": (),
     }  # fmt: skip
     return Plan(**parts | more)
 

@@ -45,6 +45,7 @@ def a_plan(model: ModelReference) -> Plan:
         setup=BASELINE.changed({"dtype": "bfloat16"}),
         estimate=ESTIMATE,
         steps=(step,),
+        notes=(),
         decisions=(),
         questions=(),
         limits={},

@@ -64,7 +64,7 @@ def _test(folder: Path, as_json: bool) -> int:
         return 1 if mistakes else 0
     for mistake in mistakes:
         print(mistake)
-    failures = "1 failure" if len(mistakes) == 1 else f"{len(mistakes)} failures"
-    outcome = failures if mistakes else "all as they should be"
+    failed = "1 failure" if len(mistakes) == 1 else f"{len(mistakes)} failures"
+    outcome = failed if mistakes else "all as they should be"
     print(f"{len(rules)} rules with {cases} cases, {len(errors)} error rules with {texts} texts: {outcome}")
     return 1 if mistakes else 0

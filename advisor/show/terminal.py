@@ -3,8 +3,10 @@
 Results go to stdout, talk to stderr; NO_COLOR and pipes are respected.
 """
 
+import io
 import sys
 from collections.abc import Mapping
+from typing import IO, TextIO, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,7 +15,8 @@ from advisor.facts import Value
 from advisor.rule import show
 
 GIB = 1024**3
-WIDEST = 100
+WIDEST, PIPED = 100, 80
+"""Columns: the most that are read with ease on a terminal, and those of a pipe or file."""
 
 
 def out() -> Console:
@@ -28,10 +31,30 @@ def talk() -> Console:
 
 def _console(stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
+    if not stream.isatty():
+        # Piped output keeps one width everywhere, so that it can be compared.
+        return Console(file=cast("IO[str]", _Trimmed(stream)), highlight=False, width=PIPED)
     console = Console(stderr=stderr, highlight=False)
-    # Piped output keeps one width everywhere, so that it can be compared; a terminal is used up to a readable width.
-    console.width = min(console.width, WIDEST) if stream.isatty() else 80
+    console.width = min(console.width, WIDEST)
     return console
+
+
+class _Trimmed(io.TextIOBase):
+    """A pipe's lines without the blanks with which rich fills them up to the width."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._line = ""
+
+    def write(self, text: str) -> int:
+        *whole, self._line = (self._line + text).split("\n")
+        self._stream.write("".join(f"{line.rstrip(' ')}\n" for line in whole))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.write(self._line)
+        self._line = ""
+        self._stream.flush()
 
 
 def size(value: int | None) -> str:

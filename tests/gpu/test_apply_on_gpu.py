@@ -139,7 +139,7 @@ def test_a_batch_beats_a_loop(folder: str) -> None:
     after = now.changed(changes[0]).changed(changes[1])
     plan = Plan(
         ModelReference("folder", folder, None, False), Facts(), LOAD, Facts({"gpu.name": Known("x", "test")}), now, {},
-        UNKNOWN, after, UNKNOWN, steps, (), (), {}, (),
+        UNKNOWN, after, UNKNOWN, steps, (), (), (), {}, (),
     )  # fmt: skip
     told = json.loads(json.dumps(apply(plan, sys.executable, budget=QUICK).to_json(), allow_nan=False))
     assert told["outcome"] == "holds", told

@@ -48,7 +48,13 @@ WINDOWS = {"triton.installed": False, "compiler.found": False, "kernels.installe
 NVIDIA: dict[str, tuple[Gpu, Host]] = {
     "gtx-1080": (
         Gpu("NVIDIA GeForce GTX 1080", 6.1, 7.92, 256, 5005),
-        Host("Intel(R) Core(TM) i7-7700K CPU @ 4.20GHz", 8, 31),
+        # The builds for CUDA 12.8 have no kernels for Pascal.
+        Host(
+            "Intel(R) Core(TM) i7-7700K CPU @ 4.20GHz",
+            8,
+            31,
+            others={"torch.version": "2.9.1+cu126", "torch.cuda": "12.6"},
+        ),
     ),
     "v100-16gb": (
         Gpu("Tesla V100-SXM2-16GB", 7.0, 15.77, 4096, 877),
@@ -185,14 +191,21 @@ def other_gpu(name: str, vendor: str, total: float, free: float | None, build: s
         told["memory_free_bytes"] = known(round(free * GIB))
     facts = {f"gpu.{what}": entry for what, entry in told.items()}
     facts |= {f"gpu.0.{what}": entry for what, entry in told.items()}
+    suffix = {"rocm": "+rocm6.4", "xpu": "+xpu"}.get(build, "")
     cuda = {"torch.cuda": unknown(f"torch is built for {build}"), "torch.build": known(build)}
+    cuda["torch.version"] = known(f"2.9.1{suffix}")
     return facts | {"gpu.count": known(1), "torch.bf16": known(True), "torch.sees_gpu": known(True)} | cuda
 
 
 def no_gpu() -> dict[str, Any]:
     facts = {f"gpu.{name}": unknown("no GPU found") for name in PER_DEVICE}
     none = unknown("torch finds no accelerator")
-    cpu_build = {"torch.build": known("cpu"), "torch.cuda": unknown("a cpu build of torch"), "torch.bf16": none}
+    cpu_build = {
+        "torch.version": known("2.9.1+cpu"),
+        "torch.build": known("cpu"),
+        "torch.cuda": unknown("a cpu build of torch"),
+        "torch.bf16": none,
+    }
     lacking = {"triton.installed": known(False), "triton.version": unknown("not installed")}
     return facts | cpu_build | lacking | {"gpu.count": known(0), "torch.sees_gpu": known(False)}
 

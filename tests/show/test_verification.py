@@ -51,7 +51,7 @@ def estimate(total: float, mib: int) -> Estimate:
 
 PLAN = Plan(
     ModelReference("folder", "m", None, False), Facts(), Workload(), Facts(), NOW, {}, estimate(80, 400),
-    NOW.changed(BATCH).changed(COMPILE), estimate(500, 500), STEPS, (), (), {}, (),
+    NOW.changed(BATCH).changed(COMPILE), estimate(500, 500), STEPS, (), (), (), {}, (),
 )  # fmt: skip
 
 
