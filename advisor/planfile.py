@@ -9,13 +9,14 @@ import re
 from pathlib import Path
 from typing import Any, cast
 
+from advisor.conflicts import conflict
 from advisor.errors import MachineError, Mistake, PlanError
 from advisor.facts import Facts, Value, Vocabulary, from_json
 from advisor.files import write_whole
 from advisor.named_folders import was_named
 from advisor.plan import MODEL_KINDS, SCHEMA, Effect, Estimate, Memory, ModelReference, Plan, Speed, Step
 from advisor.rule import RUNGS
-from advisor.setup import Setup, conflict, read_change
+from advisor.setup import Setup, read_change
 from advisor.workload import Workload, read_workload
 
 LARGEST_BYTES = 20_000_000

@@ -9,12 +9,13 @@ handed in.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from advisor.conflicts import conflict
 from advisor.engine import decide, verdict
 from advisor.facts import Facts, Value
 from advisor.notes import notes
 from advisor.plan import Estimate, Note, Step
 from advisor.rule import Change, Decision, FactReference, Fires, Rule
-from advisor.setup import Setup, conflict
+from advisor.setup import Setup
 from advisor.steps import Taken, steps
 
 WORTH = 1.03

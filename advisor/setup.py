@@ -55,6 +55,11 @@ class Setup:
     cache_implementation: str | None = _knob(
         "how keys and values are kept", Kind.NAME, ("dynamic", "static", "offloaded", "offloaded_static", "quantized")
     )
+    cache_backend: str | None = _knob("package that quantizes the cache", Kind.NAME, ("quanto", "hqq"))
+    cache_bits: int | None = _knob("bits of one value in a quantized cache", Kind.COUNT)
+    prefill_chunk_size: int | None = _knob("tokens of the prompt that one forward pass takes", Kind.COUNT)
+    speculation: str | None = _knob("how tokens are drafted ahead", Kind.NAME, ("none", "prompt_lookup"))
+    prompt_lookup_num_tokens: int | None = _knob("tokens that prompt lookup drafts for one step", Kind.COUNT)
     compile: str | None = _knob(
         "what torch.compile compiles: nothing, the decoding of generate, or forward",
         Kind.NAME,
@@ -67,7 +72,19 @@ class Setup:
     quantization: str | None = _knob(
         "how weights are quantized on load",
         Kind.NAME,
-        ("none", "bnb_int8", "bnb_nf4", "bnb_nf4_double", "bnb_fp4"),
+        (
+            *("none", "bnb_int8", "bnb_nf4", "bnb_nf4_double", "bnb_fp4"),
+            *("torchao_int8", "torchao_int4", "quanto_int8", "quanto_int4", "fp8"),
+        ),
+    )
+    use_kernels: bool | None = _knob("layers of the model are replaced by kernels from the Hub", Kind.FLAG)
+    experts_implementation: str | None = _knob(
+        "how the experts of a mixture are computed", Kind.NAME, ("eager", "batched_mm", "grouped_mm")
+    )
+    matmul_precision: str | None = _knob(
+        "arithmetic of float32 matrix products: highest is float32, high is TF32 where the device has it",
+        Kind.NAME,
+        ("highest", "high"),
     )
     batching: str | None = _knob(
         "how prompts are put to the model: one call each, one padded batch, padded batches of like lengths, "
@@ -83,7 +100,20 @@ class Setup:
     batch_size: int | None = _knob("prompts in one call of generate", Kind.COUNT)
     padding_side: str | None = _knob("side on which shorter prompts are padded", Kind.NAME, ("left", "right"))
     pad_to_multiple_of: int | None = _knob("prompt lengths are padded to a multiple of this", Kind.COUNT)
+    max_batch_tokens: int | None = _knob("tokens of one forward pass of continuous batching", Kind.COUNT)
+    page_size: int | None = _knob("tokens of one page of the cache of continuous batching", Kind.COUNT)
     threads: int | None = _knob("CPU threads of one operator", Kind.COUNT)
+    adapters: str | None = _knob("what is trained: all weights, or adapters beside them", Kind.NAME, ("none", "lora"))
+    optimizer: str | None = _knob(
+        "optimizer of training", Kind.NAME, ("adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor")
+    )
+    gradient_checkpointing: bool | None = _knob(
+        "activations are computed again for the gradients instead of kept", Kind.FLAG
+    )
+    eval_accumulation_steps: int | None = _knob(
+        "evaluation steps after which predictions are moved to host memory", Kind.COUNT
+    )
+    padding_free: bool | None = _knob("sequences of a training batch are joined instead of padded", Kind.FLAG)
 
     def changed(self, change: Mapping[str, Value]) -> "Setup":
         """This setup with the knobs of `change` set."""
@@ -189,40 +219,3 @@ def read_assignment(text: str, where: str, mistakes: list[Mistake]) -> tuple[str
         mistakes.append(Mistake(f"{where} {name}", wrong))
         return None
     return name, read
-
-
-def conflict(setup: Setup) -> str | None:
-    """Why these knobs do not go together, or None. Each reason was seen by running it or stands in the library."""
-    quantized = setup.quantization not in (None, "none")
-    compiled = setup.compile not in (None, "none")
-    if quantized and compiled:
-        return "weights quantized by bitsandbytes cannot be compiled (the model's own check refuses it)"
-    if compiled and setup.device_map not in (None, "none"):
-        return "a model that is spread over devices is not compiled by generate"
-    if setup.compile == "generate" and setup.cache_implementation not in ("static", "offloaded_static"):
-        return "generate compiles only with a static cache"
-    if setup.use_cache is False and setup.cache_implementation not in (None, "dynamic"):
-        return "there is no cache to choose while use_cache is off"
-    if setup.batching == "continuous":
-        return _continuous_conflict(setup, quantized, compiled)
-    if setup.device == "cpu" and setup.cache_implementation in ("offloaded", "offloaded_static"):
-        return "an offloaded cache needs an accelerator to offload from"
-    if _is_flash(setup) and (setup.dtype == "float32" or setup.device == "cpu"):
-        return "flash attention needs a GPU and 16-bit weights"
-    return None
-
-
-def _continuous_conflict(setup: Setup, quantized: bool, compiled: bool) -> str | None:
-    if setup.cache_implementation not in (None, "dynamic"):
-        return "continuous batching brings its own paged cache"
-    if compiled:
-        return "continuous batching compiles by its own configuration"
-    if quantized:
-        return "continuous batching of quantized weights is not verified"
-    if setup.attn_implementation == "flex_attention":
-        return "continuous batching refuses flex_attention"
-    return None
-
-
-def _is_flash(setup: Setup) -> bool:
-    return bool(setup.attn_implementation and "flash" in setup.attn_implementation)

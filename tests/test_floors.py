@@ -11,7 +11,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "files"),
     ("facts", "yaml_lines", "child", "kept"),
     ("vocabulary", "clauses", "setup", "workload"),
-    ("rule", "plan"),
+    ("rule", "plan", "conflicts"),
     (
         "engine",
         "rulebook",

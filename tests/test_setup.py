@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from advisor.conflicts import conflict
 from advisor.errors import Mistake
-from advisor.setup import Setup, conflict, knobs, read_assignment, read_change, unusable
+from advisor.setup import Setup, knobs, read_assignment, read_change, unusable
 
 
 def test_a_setup_goes_to_json_and_back() -> None:

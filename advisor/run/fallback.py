@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from advisor.conflicts import conflict
 from advisor.facts import Value
 from advisor.plan import Step
 from advisor.rule import RUNGS
 from advisor.run.figures import Failed, Measured, Measurement
 from advisor.run.verify import FAILS, HOLDS, NO_BETTER, SLOWER, Aim, Comparison, Verdict, judge
-from advisor.setup import Setup, conflict
+from advisor.setup import Setup
 
 # How an error's text names the knob: words of libraries, found by making each knob fail.
 NAMED_IN_ERRORS: tuple[tuple[str, str], ...] = (

@@ -9,12 +9,13 @@ Plans travel, so every value that enters the text is checked against the knob's 
 
 from packaging.version import Version
 
+from advisor.conflicts import conflict
 from advisor.errors import Mistake, PlanError
 from advisor.plan import MODEL_KINDS
 from advisor.run.loading import load_lines, saved_first
 from advisor.run.source import Lines, call, literal, table
 from advisor.run.subject import SEED, Subject
-from advisor.setup import Setup, conflict, knobs, unusable
+from advisor.setup import Setup, knobs, unusable
 from advisor.workload import Workload
 
 # Pages of 16 tokens start a CPU run in under a second, the default of 256 in over ten (measured); GPU kernels for

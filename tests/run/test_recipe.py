@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
 
+from advisor.conflicts import conflict
 from advisor.errors import PlanError
 from advisor.plan import ModelReference
 from advisor.run.recipe import prompts_at_hand, prompts_per_call, recipe
 from advisor.run.subject import Subject
-from advisor.setup import Setup, conflict, knobs
+from advisor.setup import Setup, knobs
 from advisor.workload import Workload
 
 FOLDER = ModelReference("folder", "model", None, False)

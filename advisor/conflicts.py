@@ -1,0 +1,104 @@
+"""Which knobs do not go together: what the installed library refuses, ignores or gets wrong. Pure.
+
+Only what lies in the setup itself is told here. What a machine or a version must offer stands in the rules, and what
+depends on the number of prompts is refused when the program is written.
+"""
+
+from advisor.setup import Setup
+
+BITSANDBYTES = ("bnb_int8", "bnb_nf4", "bnb_nf4_double", "bnb_fp4")
+QUANTO = ("quanto_int8", "quanto_int4")
+CACHE_BITS = {"quanto": (2, 4), "hqq": (1, 2, 3, 4, 8)}
+"""Bits of a cached value that each package's cache takes (QuantoQuantizedLayer and HQQQuantizedLayer)."""
+STATIC = ("static", "offloaded_static")
+
+
+def conflict(setup: Setup) -> str | None:
+    """Why these knobs do not go together, or None. Each reason was seen by running it or stands in the library."""
+    return (
+        _compile_conflict(setup)
+        or _cache_conflict(setup)
+        or (_continuous_conflict(setup) if setup.batching == "continuous" else None)
+        or _speculation_conflict(setup)
+        or _device_conflict(setup)
+    )
+
+
+def quantizes(setup: Setup) -> bool:
+    """Whether weights are quantized on load."""
+    return setup.quantization not in (None, "none")
+
+
+def compiles(setup: Setup) -> bool:
+    """Whether anything is compiled."""
+    return setup.compile not in (None, "none")
+
+
+def speculates(setup: Setup) -> bool:
+    """Whether tokens are drafted ahead."""
+    return setup.speculation not in (None, "none")
+
+
+def _compile_conflict(setup: Setup) -> str | None:
+    if not compiles(setup):
+        return None
+    if setup.quantization in (*BITSANDBYTES, *QUANTO):
+        package = "bitsandbytes" if setup.quantization in BITSANDBYTES else "quanto"
+        return f"weights quantized by {package} cannot be compiled (the model's own check refuses it)"
+    if setup.device_map not in (None, "none"):
+        return "a model that is spread over devices is not compiled by generate"
+    if setup.compile == "generate" and setup.cache_implementation not in STATIC:
+        return "generate compiles only with a static cache"
+    return None
+
+
+def _cache_conflict(setup: Setup) -> str | None:
+    if setup.use_cache is False and setup.cache_implementation not in (None, "dynamic"):
+        return "there is no cache to choose while use_cache is off"
+    if setup.cache_implementation == "quantized" and setup.cache_bits is not None:
+        taken = CACHE_BITS[setup.cache_backend or "quanto"]
+        if setup.cache_bits not in taken:
+            return f"a cache quantized by {setup.cache_backend or 'quanto'} takes {', '.join(map(str, taken))} bits"
+    return None
+
+
+def _continuous_conflict(setup: Setup) -> str | None:
+    if setup.cache_implementation not in (None, "dynamic"):
+        return "continuous batching brings its own paged cache"
+    if compiles(setup):
+        return "continuous batching compiles by its own configuration"
+    if quantizes(setup):
+        return "continuous batching of quantized weights is not verified"
+    if setup.attn_implementation == "flex_attention":
+        return "continuous batching refuses flex_attention"
+    if speculates(setup):
+        return "continuous batching does not draft tokens ahead"
+    return None
+
+
+def _speculation_conflict(setup: Setup) -> str | None:
+    if not speculates(setup):
+        return None
+    if setup.batching != "loop" and (setup.batch_size or 1) > 1:
+        return "tokens are drafted ahead for one prompt at a time (batch size 1)"
+    if setup.cache_implementation in STATIC:
+        return "a static cache cannot take drafted tokens back"
+    if setup.use_cache is False:
+        return "drafting tokens ahead needs the cache"
+    return None
+
+
+def _device_conflict(setup: Setup) -> str | None:
+    if setup.device == "cpu" and setup.cache_implementation in ("offloaded", "offloaded_static"):
+        return "an offloaded cache needs an accelerator to offload from"
+    if _is_flash(setup) and (setup.dtype == "float32" or setup.device == "cpu"):
+        return "flash attention needs a GPU and 16-bit weights"
+    if setup.quantization == "fp8" and setup.device in ("cpu", "mps"):
+        return "fp8 weights need a GPU or XPU"
+    if setup.quantization == "torchao_int4" and setup.device == "cpu":
+        return "torchao's int4 weights failed on every CPU that was tried"
+    return None
+
+
+def _is_flash(setup: Setup) -> bool:
+    return bool(setup.attn_implementation and "flash" in setup.attn_implementation)
