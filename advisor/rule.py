@@ -49,6 +49,8 @@ class Rule:
     A rule without a `change` gives `advice`: lines to type or to write, with {fact.name} for what is known here. It
     is judged on the setup that the plan leads to. `tasks` are those of the workload for which the rule speaks at all.
     `outranks` names rules that set the same knob otherwise: where the estimate sees no difference, this one is taken.
+    `unpredicted` marks a change whose gain the estimate cannot see: it is taken last, if nothing speaks against it, and
+    `apply` decides.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Rule:
     quality: str | None
     caution: str | None
     always: bool
+    unpredicted: bool
     pitfalls: tuple[str, ...]
     sources: tuple[str, ...]
     locate: tuple[str, ...]

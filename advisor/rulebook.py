@@ -18,7 +18,7 @@ from advisor.yaml_lines import Reader, Table, Text, read_file
 
 KEYS = (
     "summary", "tasks", "when", "requires", "change", "advice", "outranks", "fallbacks", "evidence", "quality",
-    "caution", "always", "why", "not_when", "pitfalls", "sources", "locate", "cases",
+    "caution", "always", "unpredicted", "why", "not_when", "pitfalls", "sources", "locate", "cases",
 )  # fmt: skip
 NEEDED = ("summary", "when", "evidence", "why", "sources", "cases")
 DEFAULT_TASKS = ("generate",)
@@ -127,6 +127,7 @@ def _rule(reader: Reader, name: str, rung: str) -> Rule:
         quality=reader.text("quality"),
         caution=reader.text("caution"),
         always=reader.flag("always"),
+        unpredicted=reader.flag("unpredicted"),
         pitfalls=reader.texts("pitfalls"),
         sources=reader.texts("sources"),
         locate=reader.texts("locate"),

@@ -47,6 +47,7 @@ def schema() -> dict[str, Any]:
         },
         "evidence": {"enum": list(EVIDENCE)},
         "always": {"enum": [True, False], "description": "correctness: taken whatever the estimate says"},
+        "unpredicted": {"enum": [True, False], "description": "the estimate cannot see the gain; apply decides"},
         "cases": _cases(),
     }
     return {

@@ -1,6 +1,7 @@
 """The planner against estimates that are written down here, so that each decision has one possible reason."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from advisor import planner, rulebook
 from advisor.facts import Facts, Known
@@ -173,3 +174,48 @@ def test_a_step_that_a_later_one_makes_needless_is_taken_out() -> None:
 
     composed = compose(rules("weights-far-too-large", "fp32-weights-on-bf16-device"), judge, baseline=baseline)
     assert names(composed) == ["fp32-weights-on-bf16-device"]
+
+
+def test_where_the_estimate_sees_no_difference_the_rule_that_outranks_is_taken() -> None:
+    one, two = rules("fp32-weights-on-bf16-device", "one-prompt-at-a-time")
+    other = replace(two, id="other", rung=one.rung, when=(), change={"dtype": "float16"}, outranks=(one.id,))
+
+    def judge(gain: float) -> Callable[[Setup], Estimate]:
+        rates = {"bfloat16": 60.0, "float16": gain}
+        return lambda setup: estimate(50, rates.get(str(setup.dtype), 30.0))
+
+    assert names(compose([one, other], judge(59.0))) == ["other"]
+    assert names(compose([one, other], judge(50.0))) == [one.id]
+    assert names(compose([one, replace(other, outranks=())], judge(59.0))) == [one.id]
+
+
+def test_a_change_whose_gain_nobody_can_predict_comes_last_and_does_no_harm() -> None:
+    bet = replace(RULES["one-prompt-at-a-time"], id="bet", when=(), change={"use_cache": False}, unpredicted=True)
+    chosen = [bet, *rules("fp32-weights-on-bf16-device")]
+
+    def judge(loss: float, total: int = 50) -> Callable[[Setup], Estimate]:
+        return lambda setup: estimate(
+            total if setup.use_cache is False else 50,
+            30.0 * (2 if setup.dtype == "bfloat16" else 1) * (loss if setup.use_cache is False else 1),
+        )
+
+    assert set(names(compose(chosen, judge(1.0)))) == {"fp32-weights-on-bf16-device", "bet"}
+    assert "predicted loss" in compose(chosen, judge(0.5)).passed_over["bet"]
+    assert compose(chosen, judge(1.0, total=500)).passed_over["bet"] == "needs more memory than is free"
+
+
+def test_a_rule_that_only_advises_is_judged_on_the_setup_of_the_plan() -> None:
+    advice = replace(
+        RULES["fp32-weights-on-bf16-device"],
+        id="advice",
+        when=RULES["bf16-weights-on-fp16-gpu"].when[:1],
+        requires=(),
+        change={},
+        advice=("type this for {workload.batch}",),
+    )
+    composed = compose(
+        [*rules("fp32-weights-on-bf16-device"), advice],
+        lambda setup: estimate(50, 60.0 if setup.dtype == "bfloat16" else 30.0),
+    )
+    assert [(note.rule, note.advice) for note in composed.notes] == [("advice", ("type this for 8",))]
+    assert "advice" not in names(composed)
