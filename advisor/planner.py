@@ -27,6 +27,8 @@ LOSS_PRICE = 2.0
 SLOWEST_FOR_MEMORY = 0.5
 """For the goal memory, a change may cost at most half of the speed."""
 UNREACHABLE = float("inf")
+LAST = 1.0
+"""Merit of a change on which the estimate is silent: below every predicted gain."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def _merit(search: _Search, setup: Setup, here: Score, move: Taken) -> float | s
     if rule.always:
         return UNREACHABLE
     there = score(search.situation.estimate(after), search.situation.goal)
-    return _gain(here, there, rule, search.situation.goal)
+    return _bet(here, there) if rule.unpredicted else _gain(here, there, rule, search.situation.goal)
 
 
 def score(estimate: Estimate, goal: str) -> Score:
@@ -225,6 +227,17 @@ def _gain(here: Score, there: Score, rule: Rule, goal: str) -> float | str:
     return gain
 
 
+def _bet(here: Score, there: Score) -> float | str:
+    """The merit of a change whose gain the estimate cannot see: the last to be taken, and never into a shortage."""
+    if there.shortfall > here.shortfall:
+        return "needs more memory than is free"
+    if here.shortfall > 0:
+        return "does not help it to fit"
+    if here.cost and there.cost and there.cost > here.cost * WORTH:
+        return f"predicted loss {1 - here.cost / there.cost:.1%}, with no gain that could be predicted"
+    return LAST
+
+
 def _gain_of_room(here: Score, there: Score, rule: Rule) -> float | str:
     if there.shortfall == here.shortfall:
         return "does not help it to fit"
@@ -242,7 +255,7 @@ def _slowdown(here: Score, there: Score) -> float:
 def _drop_what_no_longer_pays(search: _Search) -> None:
     """Take out a step when the plan is as good without it: an early step can be overtaken by a later one."""
     for move in list(search.taken):
-        if move.decision.rule.always:
+        if move.decision.rule.always or move.decision.rule.unpredicted:
             continue
         rest = [other for other in search.taken if other is not move]
         without = _after(search.baseline, rest)
