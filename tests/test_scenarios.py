@@ -13,24 +13,102 @@ import pytest
 from advisor import cli
 
 MACHINES = Path(__file__).parent / "machines"
-ALIKE = ("qwen2.5-7b",)
+CHAT = ()
 LOOPED = ("--batch", "8", "--goal", "throughput", "--set", "batching=loop")
+BULK = (
+    "--batch",
+    "64",
+    "--prompt-tokens",
+    "256",
+    "--new-tokens",
+    "256",
+    "--goal",
+    "throughput",
+    "--set",
+    "batching=loop",
+)
+LONG = ("--prompt-tokens", "16384", "--new-tokens", "512")
+USERS = ("--concurrency", "64", "--goal", "throughput", "--prompt-tokens", "1024", "--new-tokens", "256")
+SMALL = ("--goal", "memory", "--quantize", "freely")
+TRAIN = ("--task", "train", "--batch", "4", "--prompt-tokens", "1024")
+ENCODE = ("--task", "encode", "--batch", "64", "--prompt-tokens", "256", "--goal", "throughput")
 
+# name: machine, model, workload and what the user has set. The names begin with the machine.
 SCENARIOS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "t4-7b": ("t4", ALIKE),
-    "rtx-4090-7b": ("rtx-4090", ALIKE),
-    "a100-7b": ("a100-80gb", ALIKE),
-    "h100-7b": ("h100-80gb", ALIKE),
-    "cpu-only-0.5b-looped-fp32": ("cpu-only", ("qwen2.5-0.5b", *LOOPED, "--set", "dtype=float32")),
-    "cpu-laptop-0.5b-bf16": ("cpu-laptop", ("qwen2.5-0.5b",)),
-    "rtx-4090-32b": ("rtx-4090", ("qwen2.5-32b",)),
-    "h100-70b": ("h100-80gb", ("llama-3.1-70b",)),
-    "2x-a100-serving-64": ("2x-a100-80gb", ("llama-3.1-8b", "--concurrency", "64", "--goal", "throughput")),
+    # Pascal to Turing: no bf16, little memory
+    "gtx-1080-1.5b": ("gtx-1080", ("qwen2.5-1.5b",)),
+    "gtx-1080-8b": ("gtx-1080", ("llama-3.1-8b",)),
+    "v100-7b": ("v100-16gb", ("qwen2.5-7b",)),
+    "v100-gpt-oss-20b": ("v100-16gb", ("gpt-oss-20b",)),
+    "rtx-2080-ti-windows-3b": ("rtx-2080-ti-windows", ("llama-3.2-3b",)),
+    "t4-7b": ("t4", ("qwen2.5-7b",)),
     "t4-7b-flash-attention": ("t4", ("qwen2.5-7b", "--set", "attn_implementation=flash_attention_2")),
-    "t4-7b-long-prompt": ("t4", ("qwen2.5-1.5b", "--prompt-tokens", "8192", "--set", "dtype=float16")),
-    "a100-one-off": ("a100-80gb", ("qwen2.5-7b", "--repeats", "no")),
-    "no-torch": ("no-torch", ALIKE),
+    "t4-1.5b-long-prompt": ("t4", ("qwen2.5-1.5b", "--prompt-tokens", "8192", "--set", "dtype=float16")),
+    "t4-gemma-2-2b-bulk": ("t4", ("gemma-2-2b", *BULK)),
+    # Ampere and Ada, desktop and laptop
+    "rtx-3060-8b": ("rtx-3060-12gb", ("llama-3.1-8b",)),
+    "rtx-3060-4b-small": ("rtx-3060-12gb", ("qwen3-4b", *SMALL)),
+    "rtx-3090-14b-long": ("rtx-3090", ("qwen2.5-14b", *LONG)),
+    "rtx-3090-gemma-3-12b-long": ("rtx-3090", ("gemma-3-12b", *LONG)),
+    "rtx-3090-mixtral": ("rtx-3090", ("mixtral-8x7b",)),
+    "rtx-4060-laptop-7b": ("rtx-4060-laptop", ("qwen2.5-7b",)),
+    "rtx-4060-laptop-1.7b": ("rtx-4060-laptop", ("smollm2-1.7b", "--quantize", "never")),
+    "rtx-4090-7b": ("rtx-4090", ("qwen2.5-7b",)),
+    "rtx-4090-14b-long": ("rtx-4090", ("qwen2.5-14b", "--prompt-tokens", "32000", "--new-tokens", "512")),
+    "rtx-4090-32b": ("rtx-4090", ("qwen2.5-32b",)),
+    "rtx-4090-gpt-oss-20b": ("rtx-4090", ("gpt-oss-20b",)),
+    "2x-rtx-4090-32b": ("2x-rtx-4090", ("qwen2.5-32b",)),
+    "2x-rtx-4090-8b-spread": ("2x-rtx-4090", ("llama-3.1-8b", "--set", "device_map=auto")),
+    "rtx-5090-32b-freely": ("rtx-5090", ("qwen3-32b", "--quantize", "freely")),
+    # cards of the data center
+    "a10g-7b-bulk": ("a10g", ("mistral-7b-v0.3", *BULK)),
+    "l4-8b-users": ("l4", ("llama-3.1-8b", *USERS)),
+    "l40s-30b-a3b": ("l40s", ("qwen3-30b-a3b",)),
+    "a100-7b": ("a100-80gb", ("qwen2.5-7b",)),
+    "a100-7b-one-off": ("a100-80gb", ("qwen2.5-7b", "--repeats", "no")),
+    "a100-7b-eager-weights-read": (
+        "a100-80gb",
+        ("qwen2.5-7b", "--set", "attn_implementation=sdpa", "--reads-attention-weights", "yes"),
+    ),
+    "a100-8b-summaries": ("a100-80gb", ("llama-3.1-8b", "--grounded", "yes", "--prompt-tokens", "4096")),
+    "a100-8b-conversation": ("a100-80gb", ("llama-3.1-8b", "--turns", "yes")),
+    "a100-8b-int8": ("a100-80gb", ("llama-3.1-8b", "--set", "quantization=bnb_int8")),
+    "a100-8b-right-padding-mixed": (
+        "a100-80gb",
+        ("llama-3.1-8b", "--batch", "16", "--mixed-lengths", "yes", "--set", "padding_side=right"),
+    ),
+    "a100-deepseek-v2-lite": ("a100-80gb", ("deepseek-v2-lite",)),
+    "a100-shared-8b": ("a100-40gb-shared", ("llama-3.1-8b",)),
+    "2x-a100-70b": ("2x-a100-80gb", ("llama-3.1-70b",)),
+    "2x-a100-8b-users": ("2x-a100-80gb", ("llama-3.1-8b", "--concurrency", "64", "--goal", "throughput")),
+    "h100-7b": ("h100-80gb", ("qwen2.5-7b",)),
+    "h100-70b": ("h100-80gb", ("llama-3.1-70b",)),
+    "h100-8b-long-flash-attention-3": ("h100-flash-attention-3", ("llama-3.1-8b", *LONG)),
+    "8x-h100-70b": ("8x-h100", ("llama-3.1-70b",)),
+    "8x-h100-deepseek-v3": ("8x-h100", ("deepseek-v3",)),
+    "8x-h100-235b-users": ("8x-h100", ("qwen3-235b-a22b", *USERS)),
+    "h200-70b": ("h200", ("llama-3.1-70b",)),
+    "b200-70b-bulk": ("b200", ("llama-3.1-70b", *BULK)),
+    "b200-gemma-3-27b-long": ("b200", ("gemma-3-27b", *LONG)),
+    # other makers, and no GPU at all
+    "mi300x-70b": ("mi300x", ("llama-3.1-70b",)),
+    "rx-7900-xtx-7b": ("rx-7900-xtx", ("qwen2.5-7b",)),
+    "m2-max-8b": ("m2-max-64gb", ("llama-3.1-8b",)),
+    "arc-b580-3b": ("arc-b580", ("qwen2.5-3b",)),
+    "xeon-amx-8b-bulk-fp32": ("xeon-amx", ("llama-3.1-8b", *BULK, "--set", "dtype=float32")),
+    "graviton3-1.5b": ("graviton3", ("qwen2.5-1.5b",)),
+    "cpu-only-0.5b-looped-fp32": ("cpu-only", ("qwen2.5-0.5b", *LOOPED, "--set", "dtype=float32")),
+    "cpu-only-0.5b-continuous": ("cpu-only", ("qwen2.5-0.5b", "--batch", "16", "--set", "batching=continuous")),
+    "cpu-laptop-0.5b-bf16": ("cpu-laptop", ("qwen2.5-0.5b",)),
+    # machines that are not ready
+    "no-torch": ("no-torch", ("qwen2.5-7b",)),
     "broken-driver": ("broken-driver", ("qwen2.5-0.5b",)),
+    # tasks beside generation
+    "rtx-4090-8b-train": ("rtx-4090", ("llama-3.1-8b", *TRAIN)),
+    "a10g-0.5b-train": ("a10g", ("qwen2.5-0.5b", *TRAIN)),
+    "h100-70b-train": ("h100-80gb", ("llama-3.1-70b", *TRAIN)),
+    "t4-encode": ("t4", ("bge-base-en-v1.5", *ENCODE)),
+    "cpu-only-encode-fp32": ("cpu-only", ("bge-base-en-v1.5", *ENCODE, "--set", "dtype=float32")),
 }
 
 
@@ -99,7 +177,7 @@ def test_an_old_cpu_goes_back_to_fp32_where_that_fits(capsys: pytest.CaptureFixt
 
 
 def test_flash_attention_is_blocked_on_turing_with_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    plan = plan_of("t4-7b-long-prompt", capsys)
+    plan = plan_of("t4-1.5b-long-prompt", capsys)
     entry = next(e for e in plan["decisions"] if e["rule"] == "long-prompts-without-flash-attention")
     assert entry["verdict"] == "blocked"
     reasons = {reason["clause"]: reason["value"] for reason in entry["because"]}
@@ -113,11 +191,11 @@ def test_flash_attention_asked_for_on_turing_is_taken_back(capsys: pytest.Captur
 
 
 def test_a_one_off_is_not_compiled(capsys: pytest.CaptureFixture[str]) -> None:
-    assert plan_of("a100-one-off", capsys)["plan"]["setup"]["compile"] == "none"
+    assert plan_of("a100-7b-one-off", capsys)["plan"]["setup"]["compile"] == "none"
 
 
 def test_many_users_get_continuous_batching(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "many-requests-at-once" in steps(plan_of("2x-a100-serving-64", capsys))
+    assert "many-requests-at-once" in steps(plan_of("2x-a100-8b-users", capsys))
 
 
 def test_a_model_that_cannot_fit_says_by_how_much(capsys: pytest.CaptureFixture[str]) -> None:
