@@ -14,7 +14,7 @@ from advisor.clauses import parse_conditions
 from advisor.errors import Mistake, RulebookError, nearest
 from advisor.facts import Declaration, Fact, Facts, Known, Unknown, Vocabulary, plain_name, typed
 from advisor.rule import EVIDENCE, RUNGS, VERDICTS, Case, Change, ChangeValue, FactReference, Rule
-from advisor.yaml_lines import Reader, Table, Text, read_file
+from advisor.yaml_lines import Reader, Table, Text, open_rule
 
 KEYS = (
     "summary", "tasks", "when", "requires", "change", "advice", "outranks", "fallbacks", "evidence", "quality",
@@ -89,15 +89,8 @@ def _files(folder: Path, mistakes: list[Mistake]) -> Iterator[tuple[Path, str]]:
 def read_rule(path: Path, rung: str, shown: str, mistakes: list[Mistake]) -> Rule | None:
     """The rule in `path`, or None with its mistakes noted."""
     before = len(mistakes)
-    try:
-        node = read_file(path, shown)
-    except RulebookError as error:
-        mistakes.extend(error.mistakes)
-        return None
-    if not isinstance(node, Table):
-        mistakes.append(Mistake(f"{shown}:{node.line}", "a rule is a mapping of keys", f"keys are: {', '.join(KEYS)}"))
-        return None
-    rule = _rule(Reader(node, shown, mistakes), path.stem, rung)
+    reader = open_rule(path, shown, KEYS, mistakes)
+    rule = _rule(reader, path.stem, rung) if reader else None
     return rule if len(mistakes) == before else None
 
 

@@ -144,6 +144,19 @@ def _line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark else 0
 
 
+def open_rule(path: Path, shown: str, keys: tuple[str, ...], mistakes: list[Mistake]) -> "Reader | None":
+    """A reader of the rule in `path`; None where the file holds no mapping of keys, with the mistake noted."""
+    try:
+        node = read_file(path, shown)
+    except RulebookError as error:
+        mistakes.extend(error.mistakes)
+        return None
+    if not isinstance(node, Table):
+        mistakes.append(Mistake(f"{shown}:{node.line}", "a rule is a mapping of keys", f"keys are: {', '.join(keys)}"))
+        return None
+    return Reader(node, shown, mistakes)
+
+
 class Reader:
     """Takes the parts of one file's top table, noting every mistake with its line instead of stopping at the first."""
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from advisor import setup, vocabulary
 from advisor.clauses import Condition, parse_conditions
 from advisor.errorbook.rule import MEMORY_KINDS, STAGES, Case, ErrorRule, Fix, Phrases, Sign
-from advisor.errors import Mistake, RulebookError
+from advisor.errors import Mistake
 from advisor.facts import Declaration, Value, Vocabulary, typed
-from advisor.yaml_lines import Listing, Node, Reader, Table, Text, read_file
+from advisor.yaml_lines import Listing, Node, Reader, Table, Text, open_rule
 
 _SIGN_KEYS = ("kind", "reports", "stage", "when", "says", "frames", "unless", "over", "what", "why")
 _KEYS = ("summary", "signs", *_SIGN_KEYS, "fixes", "sources", "explains", "leaves")
@@ -37,15 +37,8 @@ def fact_of(name: str) -> str | None:
 def read_rule(path: Path, shown: str, mistakes: list[Mistake]) -> ErrorRule | None:
     """The rule in `path`, or None with its mistakes noted."""
     before = len(mistakes)
-    try:
-        node = read_file(path, shown)
-    except RulebookError as error:
-        mistakes.extend(error.mistakes)
-        return None
-    if not isinstance(node, Table):
-        mistakes.append(Mistake(f"{shown}:{node.line}", "a rule is a mapping of keys", f"keys are: {', '.join(_KEYS)}"))
-        return None
-    rule = _rule(Reader(node, shown, mistakes), path.stem)
+    reader = open_rule(path, shown, _KEYS, mistakes)
+    rule = _rule(reader, path.stem) if reader else None
     return rule if len(mistakes) == before else None
 
 
