@@ -11,6 +11,7 @@ from rich.text import Text
 from advisor.facts import Facts, Unknown
 from advisor.plan import Estimate, Plan, Step
 from advisor.rule import show
+from advisor.setup import Setup
 from advisor.show import beside
 from advisor.show.terminal import factor, rate, seconds, settings, size
 
@@ -32,11 +33,20 @@ def device_name(machine: Facts, device: str | None) -> str:
     return name or (device or "an unknown device")
 
 
+def devices_used(machine: Facts, setup: Setup) -> str:
+    """The device by name, with how many there are and how many the setup uses."""
+    name, count = device_name(machine, setup.device), machine.count("gpu.count") or 1
+    if setup.device == "cpu" or count == 1:
+        return name
+    spread = setup.device_map not in (None, "none")
+    return f"{count} x {name}" if spread else f"{name} (1 of {count})"
+
+
 def _headline(plan: Plan) -> Text:
     load = plan.workload
     text = Text()
     text.append(plan.model.name.rstrip("/").split("/")[-1], style="bold")
-    text.append(f" on {device_name(plan.machine, plan.setup.device)}")
+    text.append(f" on {devices_used(plan.machine, plan.setup)}")
     prompts = "1 prompt" if load.batch == 1 else f"{load.batch} prompts"
     text.append(f"\n{prompts} of {load.prompt_tokens} tokens, {load.new_tokens} new each")
     if load.concurrency > 1:
