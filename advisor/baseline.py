@@ -36,6 +36,7 @@ def _defaults(machine: Facts, model: Facts) -> dict[str, tuple[Value | None, str
         "cache_implementation": ("dynamic", library),
         "compile": ("none", library),
         "quantization": ("none", library),
+        "speculation": ("none", library),
         "batching": ("padded", "assumed"),
         "threads": (machine.count("torch.threads") or machine.count("host.cores_usable"), "torch's default"),
     }
