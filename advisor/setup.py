@@ -20,13 +20,6 @@ HUB_KERNEL = r"kernels-community/[A-Za-z0-9][\w.-]*(@[\w.-]+)?"
 # One entry of max_memory: a GPU's index, cpu or disk, and a size.
 MEMORY_SHARE = r"(\d{1,2}|cpu|disk)=\d+(\.\d+)?(B|KB|MB|GB|KiB|MiB|GiB)"
 LARGEST_COUNT = 1_000_000
-# Where knobs act in the library: the beginnings of the symbols that stand with them.
-_LOAD = "transformers:PreTrainedModel.from_pretrained"
-_GENERATE = "transformers:GenerationConfig"
-_CONTINUOUS = "transformers.generation.configuration_utils:ContinuousBatchingConfig"
-_TOKENIZER = "transformers:PreTrainedTokenizerBase"
-_TRAIN = "transformers:TrainingArguments"
-_MIXIN = "transformers.generation.utils:GenerationMixin"
 
 
 def _knob(
@@ -35,89 +28,47 @@ def _knob(
     values: tuple[str, ...] = (),
     pattern: str | None = None,
     question: Question | None = None,
-    locate: tuple[str, ...] = (),
 ) -> Any:
-    """`locate` names where the knob acts in the library, as rules do: `module:Name`, with `(argument)` or `[value]`."""
-    shared = {"line": line, "kind": kind, "values": values, "pattern": pattern, "question": question}
-    return field(default=None, metadata={**shared, "locate": locate})
+    metadata = {"line": line, "kind": kind, "values": values, "pattern": pattern, "question": question}
+    return field(default=None, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Setup:
     """One assignment of all knobs; None leaves a knob to the library."""
 
-    device: str | None = _knob(
-        "where the model runs", Kind.NAME, ("cpu", "cuda", "mps", "xpu"), locate=("transformers:PreTrainedModel.to",)
-    )
+    device: str | None = _knob("where the model runs", Kind.NAME, ("cpu", "cuda", "mps", "xpu"))
     device_map: str | None = _knob(
-        "how layers are spread over devices",
-        Kind.NAME,
-        ("none", "auto", "balanced", "sequential"),
-        locate=(f"{_LOAD}(device_map)",),
+        "how layers are spread over devices", Kind.NAME, ("none", "auto", "balanced", "sequential")
     )
     max_memory: tuple[str, ...] | None = _knob(
-        "the most memory that weights may take on each device (0=10GiB,cpu=30GiB)",
-        Kind.NAMES,
-        pattern=MEMORY_SHARE,
-        locate=(f"{_LOAD}(max_memory)",),
+        "the most memory that weights may take on each device (0=10GiB,cpu=30GiB)", Kind.NAMES, pattern=MEMORY_SHARE
     )
-    dtype: str | None = _knob(
-        "floating-point type of the weights", Kind.NAME, ("float32", "float16", "bfloat16"), locate=(f"{_LOAD}(dtype)",)
-    )
+    dtype: str | None = _knob("floating-point type of the weights", Kind.NAME, ("float32", "float16", "bfloat16"))
     attn_implementation: str | None = _knob(
         "attention backend",
         Kind.NAME,
         ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention"),
         pattern=HUB_KERNEL,
-        locate=(f"{_LOAD}(attn_implementation)", "transformers:PreTrainedModel.set_attn_implementation"),
     )
-    use_cache: bool | None = _knob(
-        "keep keys and values of earlier tokens", Kind.FLAG, locate=(f"{_GENERATE}(use_cache)",)
-    )
+    use_cache: bool | None = _knob("keep keys and values of earlier tokens", Kind.FLAG)
     cache_implementation: str | None = _knob(
-        "how keys and values are kept",
-        Kind.NAME,
-        ("dynamic", "static", "offloaded", "offloaded_static", "quantized"),
-        locate=(f"{_GENERATE}(cache_implementation)",),
+        "how keys and values are kept", Kind.NAME, ("dynamic", "static", "offloaded", "offloaded_static", "quantized")
     )
-    cache_backend: str | None = _knob(
-        "package that quantizes the cache",
-        Kind.NAME,
-        ("quanto", "hqq"),
-        locate=(f"{_GENERATE}(cache_config)", "transformers.cache_utils:QuantizedCache(backend)"),
-    )
-    cache_bits: int | None = _knob(
-        "bits of one value in a quantized cache",
-        Kind.COUNT,
-        locate=(f"{_GENERATE}(cache_config)", "transformers.cache_utils:QuantizedLayer(nbits)"),
-    )
-    prefill_chunk_size: int | None = _knob(
-        "tokens of the prompt that one forward pass takes", Kind.COUNT, locate=(f"{_GENERATE}(prefill_chunk_size)",)
-    )
-    speculation: str | None = _knob(
-        "how tokens are drafted ahead",
-        Kind.NAME,
-        ("none", "prompt_lookup"),
-        locate=("transformers.generation.candidate_generator:PromptLookupCandidateGenerator",),
-    )
-    prompt_lookup_num_tokens: int | None = _knob(
-        "tokens that prompt lookup drafts for one step", Kind.COUNT, locate=(f"{_GENERATE}(prompt_lookup_num_tokens)",)
-    )
+    cache_backend: str | None = _knob("package that quantizes the cache", Kind.NAME, ("quanto", "hqq"))
+    cache_bits: int | None = _knob("bits of one value in a quantized cache", Kind.COUNT)
+    prefill_chunk_size: int | None = _knob("tokens of the prompt that one forward pass takes", Kind.COUNT)
+    speculation: str | None = _knob("how tokens are drafted ahead", Kind.NAME, ("none", "prompt_lookup"))
+    prompt_lookup_num_tokens: int | None = _knob("tokens that prompt lookup drafts for one step", Kind.COUNT)
     compile: str | None = _knob(
         "what torch.compile compiles: nothing, the decoding of generate, or forward",
         Kind.NAME,
         ("none", "generate", "forward"),
-        locate=(f"{_MIXIN}._valid_auto_compile_criteria", "torch:compile"),
     )
     compile_mode: str | None = _knob(
-        "torch.compile mode",
-        Kind.NAME,
-        ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"),
-        locate=("transformers:CompileConfig(mode)", "torch:compile(mode)"),
+        "torch.compile mode", Kind.NAME, ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
     )
-    compile_fullgraph: bool | None = _knob(
-        "refuse graph breaks", Kind.FLAG, locate=("transformers:CompileConfig(fullgraph)", "torch:compile(fullgraph)")
-    )
+    compile_fullgraph: bool | None = _knob("refuse graph breaks", Kind.FLAG)
     quantization: str | None = _knob(
         "how weights are quantized on load",
         Kind.NAME,
@@ -125,22 +76,15 @@ class Setup:
             *("none", "bnb_int8", "bnb_nf4", "bnb_nf4_double", "bnb_fp4"),
             *("torchao_int8", "torchao_int4", "quanto_int8", "quanto_int4", "fp8"),
         ),
-        locate=(f"{_LOAD}(quantization_config)", "transformers:BitsAndBytesConfig"),
     )
-    use_kernels: bool | None = _knob(
-        "layers of the model are replaced by kernels from the Hub", Kind.FLAG, locate=(f"{_LOAD}(use_kernels)",)
-    )
+    use_kernels: bool | None = _knob("layers of the model are replaced by kernels from the Hub", Kind.FLAG)
     experts_implementation: str | None = _knob(
-        "how the experts of a mixture are computed",
-        Kind.NAME,
-        ("eager", "batched_mm", "grouped_mm"),
-        locate=(f"{_LOAD}(experts_implementation)",),
+        "how the experts of a mixture are computed", Kind.NAME, ("eager", "batched_mm", "grouped_mm")
     )
     matmul_precision: str | None = _knob(
         "arithmetic of float32 matrix products: highest is float32, high is TF32 where the device has it",
         Kind.NAME,
         ("highest", "high"),
-        locate=("torch:set_float32_matmul_precision",),
     )
     batching: str | None = _knob(
         "how prompts are put to the model: one call each, one padded batch, padded batches of like lengths, "
@@ -152,56 +96,24 @@ class Setup:
             (("loop", "one call of generate for each prompt"), ("padded", "as one padded batch")),
             "padded",
         ),
-        locate=(f"{_MIXIN}.generate", f"{_MIXIN}.generate_batch"),
     )
-    batch_size: int | None = _knob(
-        "prompts in one call of generate", Kind.COUNT, locate=(f"{_MIXIN}.generate(inputs)",)
-    )
-    padding_side: str | None = _knob(
-        "side on which shorter prompts are padded",
-        Kind.NAME,
-        ("left", "right"),
-        locate=(f"{_TOKENIZER}(padding_side)",),
-    )
-    pad_to_multiple_of: int | None = _knob(
-        "prompt lengths are padded to a multiple of this",
-        Kind.COUNT,
-        locate=(f"{_TOKENIZER}.__call__(pad_to_multiple_of)",),
-    )
-    max_batch_tokens: int | None = _knob(
-        "tokens of one forward pass of continuous batching", Kind.COUNT, locate=(f"{_CONTINUOUS}(max_batch_tokens)",)
-    )
-    page_size: int | None = _knob(
-        "tokens of one page of the cache of continuous batching", Kind.COUNT, locate=(f"{_CONTINUOUS}(page_size)",)
-    )
-    threads: int | None = _knob("CPU threads of one operator", Kind.COUNT, locate=("torch:set_num_threads",))
-    adapters: str | None = _knob(
-        "what is trained: all weights, or adapters beside them",
-        Kind.NAME,
-        ("none", "lora"),
-        locate=("transformers.integrations.peft:PeftAdapterMixin.add_adapter", "peft:LoraConfig"),
-    )
+    batch_size: int | None = _knob("prompts in one call of generate", Kind.COUNT)
+    padding_side: str | None = _knob("side on which shorter prompts are padded", Kind.NAME, ("left", "right"))
+    pad_to_multiple_of: int | None = _knob("prompt lengths are padded to a multiple of this", Kind.COUNT)
+    max_batch_tokens: int | None = _knob("tokens of one forward pass of continuous batching", Kind.COUNT)
+    page_size: int | None = _knob("tokens of one page of the cache of continuous batching", Kind.COUNT)
+    threads: int | None = _knob("CPU threads of one operator", Kind.COUNT)
+    adapters: str | None = _knob("what is trained: all weights, or adapters beside them", Kind.NAME, ("none", "lora"))
     optimizer: str | None = _knob(
-        "optimizer of training",
-        Kind.NAME,
-        ("adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor"),
-        locate=(f"{_TRAIN}(optim)",),
+        "optimizer of training", Kind.NAME, ("adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor")
     )
     gradient_checkpointing: bool | None = _knob(
-        "activations are computed again for the gradients instead of kept",
-        Kind.FLAG,
-        locate=(f"{_TRAIN}(gradient_checkpointing)",),
+        "activations are computed again for the gradients instead of kept", Kind.FLAG
     )
     eval_accumulation_steps: int | None = _knob(
-        "evaluation steps after which predictions are moved to host memory",
-        Kind.COUNT,
-        locate=(f"{_TRAIN}(eval_accumulation_steps)",),
+        "evaluation steps after which predictions are moved to host memory", Kind.COUNT
     )
-    padding_free: bool | None = _knob(
-        "sequences of a training batch are joined instead of padded",
-        Kind.FLAG,
-        locate=("transformers:DataCollatorWithFlattening",),
-    )
+    padding_free: bool | None = _knob("sequences of a training batch are joined instead of padded", Kind.FLAG)
 
     def changed(self, change: Mapping[str, Value]) -> "Setup":
         """This setup with the knobs of `change` set."""
@@ -231,12 +143,6 @@ def knobs() -> dict[str, Declaration]:
         f.name: Declaration(f"setup.{f.name}", *(f.metadata[part] for part in ("kind", "line", "values", "question")))
         for f in fields(Setup)
     }
-
-
-@cache
-def places() -> dict[str, tuple[str, ...]]:
-    """For every knob the symbols of the library where it acts."""
-    return {f.name: f.metadata["locate"] for f in fields(Setup)}
 
 
 @cache
