@@ -7,6 +7,9 @@ from advisor.setup import Setup
 
 FROM_RAM_BYTES_PER_SECOND = 6e9
 """Pageable memory over PCIe 3, as accelerate moves it (published runs: NeoX-20B, OPT-30B)."""
+PINNED_BYTES_PER_SECOND = 12.8e9
+"""Pinned memory over PCIe, each way (published for offloaded weights on two A100; not measured for an offloaded cache,
+whose layers torch pins while it moves them)."""
 FROM_DISK_BYTES_PER_SECOND = 2e9
 """A solid-state disk, from the same runs."""
 

@@ -85,7 +85,7 @@ class Running:
         weights, read = self._weights(rows, rows), self._weights(1, 1)
         if weights is None or read is None:
             return None
-        cache = self._cache_seconds(rows, tokens)
+        cache = self._cache_seconds(rows, tokens) + self._moved_seconds(rows, tokens)
         host = self._host(self.constants.step_host_seconds, compiled=self.setup.compile not in (None, "none"))
         total = self._combined(host, weights + cache) + self.fetch
         return Terms(host, min(read, weights) + cache + self.fetch, max(0.0, weights - read), total)
@@ -144,6 +144,13 @@ class Running:
         repeated = self.shape.attended_tokens(tokens) * self.shape.heads * self.shape.width * self.element_bytes
         share = 1.0 if self.constants.kv_repeated else self.shape.stored_share
         return rows * repeated * share * self.constants.kv_byte_seconds
+
+    def _moved_seconds(self, rows: float, tokens: float) -> float:
+        """Seconds in which an offloaded cache is fetched from host memory and put back, each layer once a step."""
+        if self.setup.cache_implementation not in ("offloaded", "offloaded_static"):
+            return 0.0
+        values = self.shape.attended_tokens(tokens) * self.shape.heads * self.shape.width * self.shape.stored_share
+        return 2 * rows * values * self.element_bytes / offload.PINNED_BYTES_PER_SECOND
 
     def _attention(self, rows: float, tokens: float) -> float | None:
         """Seconds of the attention of a whole prompt; eager attention writes and reads every score besides."""

@@ -333,6 +333,17 @@ def test_a_long_cache_slows_the_step_and_a_window_bounds_it() -> None:
     assert full is not None and sliding is not None and full < 0.7 * sliding
 
 
+def test_an_offloaded_cache_crosses_the_bus_twice_in_every_step() -> None:
+    load = Workload(prompt_tokens=20_000, new_tokens=101, batch=4)
+    setup = Setup(device="cuda", dtype="bfloat16", use_cache=True, cache_implementation="dynamic")
+    away = setup.changed({"cache_implementation": "offloaded"})
+    here, there = (predicted(model(), a100(), load, each).decode_tokens_per_second for each in (setup, away))
+    assert here is not None and there is not None
+    # Keys and values of 28 layers, 4 heads of 128, in two bytes; 20,050 tokens of four prompts in an average step.
+    stored = 4 * 28 * 20_050 * 4 * (128 + 128) * 2
+    assert 4 / there - 4 / here == pytest.approx(2 * stored / 12.8e9, rel=0.05)
+
+
 def test_older_transformers_repeat_keys_and_read_them_more_often() -> None:
     long = Workload(batch=8, prompt_tokens=16000, new_tokens=16)
     old, new = (
