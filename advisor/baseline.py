@@ -37,6 +37,12 @@ def _defaults(machine: Facts, model: Facts) -> dict[str, tuple[Value | None, str
         "compile": ("none", library),
         "quantization": ("none", library),
         "speculation": ("none", library),
+        "use_kernels": (False, library),
+        "matmul_precision": ("highest", "torch's default"),
+        "adapters": ("none", library),
+        "optimizer": ("adamw", library),
+        "gradient_checkpointing": (False, library),
+        "padding_free": (False, "default of the trainers"),
         "batching": ("padded", "assumed"),
         "threads": (machine.count("torch.threads") or machine.count("host.cores_usable"), "torch's default"),
     }

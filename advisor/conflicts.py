@@ -10,6 +10,8 @@ BITSANDBYTES = ("bnb_int8", "bnb_nf4", "bnb_nf4_double", "bnb_fp4")
 QUANTO = ("quanto_int8", "quanto_int4")
 CACHE_BITS = {"quanto": (2, 4), "hqq": (1, 2, 3, 4, 8)}
 """Bits of a cached value that each package's cache takes (QuantoQuantizedLayer and HQQQuantizedLayer)."""
+LEAST_PAGE_TOKENS = 4
+"""The library's lower bound (BOUNDS in continuous_batching/initialization.py)."""
 STATIC = ("static", "offloaded_static")
 
 
@@ -44,7 +46,7 @@ def _compile_conflict(setup: Setup) -> str | None:
         return None
     if setup.quantization in (*BITSANDBYTES, *QUANTO):
         package = "bitsandbytes" if setup.quantization in BITSANDBYTES else "quanto"
-        return f"weights quantized by {package} cannot be compiled (the model's own check refuses it)"
+        return f"weights quantized by {package} cannot be compiled (generate's own check refuses it)"
     if setup.device_map not in (None, "none"):
         return "a model that is spread over devices is not compiled by generate"
     if setup.compile == "generate" and setup.cache_implementation not in STATIC:
@@ -55,6 +57,8 @@ def _compile_conflict(setup: Setup) -> str | None:
 def _cache_conflict(setup: Setup) -> str | None:
     if setup.use_cache is False and setup.cache_implementation not in (None, "dynamic"):
         return "there is no cache to choose while use_cache is off"
+    if setup.use_cache is False and setup.prefill_chunk_size is not None:
+        return "the prompt cannot be taken in chunks without a cache"
     if setup.cache_implementation == "quantized" and setup.cache_bits is not None:
         taken = CACHE_BITS[setup.cache_backend or "quanto"]
         if setup.cache_bits not in taken:
@@ -73,6 +77,8 @@ def _continuous_conflict(setup: Setup) -> str | None:
         return "continuous batching refuses flex_attention"
     if speculates(setup):
         return "continuous batching does not draft tokens ahead"
+    if setup.page_size is not None and setup.page_size < LEAST_PAGE_TOKENS:
+        return f"a page of continuous batching holds at least {LEAST_PAGE_TOKENS} tokens"
     return None
 
 
@@ -83,6 +89,8 @@ def _speculation_conflict(setup: Setup) -> str | None:
         return "tokens are drafted ahead for one prompt at a time (batch size 1)"
     if setup.cache_implementation in STATIC:
         return "a static cache cannot take drafted tokens back"
+    if setup.cache_implementation == "quantized":
+        return "drafted tokens cannot be taken back from a quantized cache (it fails with a size mismatch)"
     if setup.use_cache is False:
         return "drafting tokens ahead needs the cache"
     return None
@@ -95,9 +103,16 @@ def _device_conflict(setup: Setup) -> str | None:
         return "flash attention needs a GPU and 16-bit weights"
     if setup.quantization == "fp8" and setup.device in ("cpu", "mps"):
         return "fp8 weights need a GPU or XPU"
-    if setup.quantization == "torchao_int4" and setup.device == "cpu":
-        return "torchao's int4 weights failed on every CPU that was tried"
+    if setup.quantization == "torchao_int4":
+        return _int4_conflict(setup)
     return None
+
+
+def _int4_conflict(setup: Setup) -> str | None:
+    """What torchao asks of weights that torch's own int4 kernel multiplies (Int4TilePackedTo4dTensor)."""
+    if setup.device not in (None, "cuda"):
+        return "torchao's int4 weights need an NVIDIA GPU (other devices want another packing)"
+    return "torchao's int4 weights need bfloat16" if setup.dtype in ("float32", "float16") else None
 
 
 def _is_flash(setup: Setup) -> bool:
