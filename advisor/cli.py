@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for add in (_diagnose, _apply, _explain, _probe, _rule, _demo):
+    for add in (_diagnose, _apply, _explain, _probe, _rule, _where, _demo):
         add(commands)
     return parser
 
@@ -152,6 +152,11 @@ def _rule(commands: _Commands) -> None:
     parser.add_argument("id", nargs="?", metavar="ID", help="show this rule's page")
     parser.add_argument("--test", metavar="DIR", help="run the cases of a folder of rules")
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of a rule file, for editors")
+
+
+def _where(commands: _Commands) -> None:
+    parser = _command(commands, "where", "show where a knob or a name stands in the installed library")
+    parser.add_argument("name", metavar="NAME", help="a knob, module:name, a name of transformers, or an old name")
 
 
 def _demo(commands: _Commands) -> None:

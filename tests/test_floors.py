@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "advisor"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files"),
+    ("errors", "files", "knob_places", "old_names"),
     ("facts", "yaml_lines", "child", "kept"),
     ("vocabulary", "clauses", "setup", "workload"),
     ("rule", "plan", "conflicts"),
@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "order",
     ),
     ("planner", "casebook", "planfile", "derived", "ruleschema"),
-    ("diagnose", "explain", "apply"),
+    ("diagnose", "explain", "apply", "where"),
     ("show",),
     ("commands",),
     ("cli",),

@@ -3,7 +3,8 @@
 Two paths on the command line: the request and the answer, both JSON. Nothing of the packages is imported.
 
 Request: {"symbols": [text], "words": [text]}. Answer: {"symbols": [PLACE | {"symbol", "missing": reason}],
-"words": {word: [PLACE]}, "near": {word: [name]}, "transformers": version or null}, where PLACE is {"symbol", "file",
+"words": {word: [PLACE]}, "said": {word: what the library says of its deprecation}, "near": {word: [name]},
+"transformers": version or null}, where PLACE is {"symbol", "file",
 "line", "text"} with the file relative to the folder that holds the package.
 
 Words are looked for in transformers: as a class or function, as an argument of the calls in CALLS, as a text in VALUES,
@@ -12,6 +13,7 @@ as a constant. The modules of single models are searched last, because they repe
 
 from __future__ import annotations  # The target may run an older Python than this program does.
 
+import ast
 import difflib
 import importlib.util
 import json
@@ -25,6 +27,7 @@ from typing import Any
 
 WORD = re.compile(r"[A-Za-z_][\w|.-]*")
 MOST_PLACES = 5
+LONGEST_REMARK = 400
 DEFINITION = r"^(?:class|def|async def) +{}\b"
 METHOD = r"^[ \t]+(?:class|def|async def) +{}\b"
 CONSTANT = r"^{}\s*(?::[^=\n]*)?="
@@ -124,6 +127,17 @@ class Words:
             if "file" in place:
                 yield place
 
+    def said(self, word: str) -> str | None:
+        """The text of a warning that calls the word deprecated, in the library's own words."""
+        named = re.compile(rf"[`'\"]{re.escape(word)}[`'\"]")
+        for path in self.general:
+            text = self.text(path)
+            if "deprecated" in text and named.search(text):
+                for remark in remarks(text):
+                    if "deprecated" in remark and named.search(remark):
+                        return remark[:LONGEST_REMARK]
+        return None
+
     def near(self, word: str) -> list[str]:
         """Names of definitions and arguments that look like a word."""
         if self.root is None:
@@ -132,6 +146,20 @@ class Words:
         texts = (self.text(path) for path in self.general)
         names = {name for text in texts for pair in anything.findall(text) for name in pair if name}
         return difflib.get_close_matches(word, sorted(names), n=3, cutoff=0.75)
+
+
+def remarks(text: str) -> Iterator[str]:
+    """Texts that a file hands to a call, such as a warning; without docstrings."""
+    try:
+        parsed = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return
+    calls = (node for node in ast.walk(parsed) if isinstance(node, ast.Call))
+    for argument in (argument for call in calls for argument in call.args):
+        parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
+        words = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+        if words:
+            yield " ".join(" ... ".join(words).split())
 
 
 def version() -> str | None:
@@ -149,6 +177,7 @@ def main() -> None:
     answer = {
         "symbols": [located(library, symbol) for symbol in request["symbols"]],
         "words": found,
+        "said": {word: remark for word in found if (remark := words.said(word))},
         "near": {word: words.near(word) for word, there in found.items() if not there},
         "transformers": version(),
     }

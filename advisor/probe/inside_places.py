@@ -248,15 +248,21 @@ def is_text(node: ast.AST, text: str) -> bool:
 
 
 def text_line(source: Source, node: ast.AST, text: str, depth: int = 0) -> int:
-    """The line of a text that stands in a definition, or in what the definition adds up."""
+    """The line of a text that stands in a definition, or in what the definition adds up or is filled with."""
     for inner in ast.walk(node):
         if is_text(inner, text):
             return int(getattr(inner, "lineno", 1))
-    names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load)}
-    for part in statements(source.tree.body) if depth < DEEPEST else []:
-        if isinstance(part, ast.Assign) and last(part.targets[0]) in names:
+    names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+    for part in statements(source.tree.body) if depth < DEEPEST and names else []:
+        if isinstance(part, ast.Assign) and part is not node and assigned(part) in names:
             try:
                 return text_line(source, part, text, depth + 1)
             except Missing:
                 continue
     raise Missing(GONE)
+
+
+def assigned(node: ast.Assign) -> str | None:
+    """The name that an assignment sets or fills: `NAME = ...`, `NAME[...] = ...`."""
+    target = node.targets[0]
+    return last(target.value if isinstance(target, ast.Subscript) else target)

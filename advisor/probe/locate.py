@@ -38,12 +38,13 @@ Located = Place | Missing
 class Found:
     """The answers in the order asked; for words the places, and for those without any the names most like them.
 
-    `transformers` is the version of the target environment, None where it has none.
+    `said` holds the library's own warnings about words that it calls deprecated. `transformers` is the version of the target environment, None where it has none.
     """
 
     symbols: tuple[Located, ...]
     words: Mapping[str, tuple[Place, ...]]
     near: Mapping[str, tuple[str, ...]]
+    said: Mapping[str, str]
     transformers: str | None
 
 
@@ -53,10 +54,10 @@ def look(python: str, symbols: Sequence[str], words: Sequence[str] = ()) -> Foun
         case child.Answered(answer):
             places = {word: tuple(map(_place, found)) for word, found in answer["words"].items()}
             near = {word: tuple(names) for word, names in answer["near"].items()}
-            return Found(tuple(map(_located, answer["symbols"])), places, near, answer["transformers"])
+            return Found(tuple(map(_located, answer["symbols"])), places, near, answer["said"], answer["transformers"])
         case child.Died(told):
             reason = f"the target interpreter gave no answer: {without_places(told)}"
-            return Found(tuple(Missing(symbol, reason) for symbol in symbols), {}, {}, None)
+            return Found(tuple(Missing(symbol, reason) for symbol in symbols), {}, {}, {}, None)
 
 
 def _located(row: Mapping[str, Any]) -> Located:
