@@ -2,6 +2,8 @@
 
 from packaging.version import Version
 
+from advisor.conflicts import quantizes
+from advisor.run.quantizing import configuration
 from advisor.run.source import Lines, literal
 from advisor.run.subject import SEED, Subject
 from advisor.setup import Setup
@@ -9,12 +11,13 @@ from advisor.setup import Setup
 # The keyword `dtype` came with 4.56; a dtype that is not given means the checkpoint's from 5.0 on, float32 before.
 DTYPE_SINCE = Version("4.56")
 CHECKPOINT_DTYPE_SINCE = Version("5.0")
-FOUR_BIT = {"bnb_nf4": "nf4", "bnb_nf4_double": "nf4", "bnb_fp4": "fp4"}
 
 
 def load_lines(subject: Subject, setup: Setup) -> Lines:
     """The function `load()`. Every value of `setup` has been checked before."""
     body = [] if setup.threads is None else [f"torch.set_num_threads({literal(setup.threads)})"]
+    if setup.matmul_precision == "high":
+        body.append('torch.set_float32_matmul_precision("high")  # TF32 for float32 products, where the GPU has it')
     if subject.random_weights:
         body += _saved_random(subject, setup) if saved_first(setup) else _random(subject, setup)
     else:
@@ -35,7 +38,7 @@ def load_lines(subject: Subject, setup: Setup) -> Lines:
 
 def saved_first(setup: Setup) -> bool:
     """Whether random weights must be written to disk first, since only loading quantizes or spreads them."""
-    return setup.quantization not in (None, "none") or setup.device_map not in (None, "none")
+    return quantizes(setup) or setup.device_map not in (None, "none")
 
 
 def weights_made_on(setup: Setup) -> str:
@@ -51,9 +54,11 @@ def loading_arguments(subject: Subject, setup: Setup) -> Lines:
         arguments.append(f"{name}=torch.{setup.dtype}")
     if setup.attn_implementation is not None:
         arguments.append(f"attn_implementation={literal(setup.attn_implementation)}")
-    if setup.quantization not in (None, "none"):
-        arguments += ["quantization_config=BitsAndBytesConfig(", *_quantization(setup), ")"]
-    return arguments + _placement(setup)
+    if setup.experts_implementation is not None:
+        arguments.append(f"experts_implementation={literal(setup.experts_implementation)}")
+    if setup.use_kernels:
+        arguments.append("use_kernels=True")
+    return [*arguments, *configuration(subject, setup), *_placement(setup)]
 
 
 def _from_pretrained(name: str, arguments: Lines) -> Lines:
@@ -65,23 +70,11 @@ def _indented(arguments: Lines) -> Lines:
     return [f"    {line}" if line.endswith(("(", ",")) else f"    {line}," for line in arguments]
 
 
-def _quantization(setup: Setup) -> Lines:
-    if setup.quantization == "bnb_int8":
-        return ["    load_in_8bit=True,"]
-    compute = setup.dtype or "bfloat16"
-    lines = [
-        "    load_in_4bit=True,",
-        f"    bnb_4bit_quant_type={literal(FOUR_BIT[str(setup.quantization)])},",
-        f"    bnb_4bit_compute_dtype=torch.{compute},",
-    ]
-    return [*lines, "    bnb_4bit_use_double_quant=True,"] if setup.quantization == "bnb_nf4_double" else lines
-
-
 def _placement(setup: Setup) -> Lines:
     arguments = []
     if setup.device_map not in (None, "none"):
         arguments.append(f"device_map={literal(setup.device_map)}")
-    elif setup.device is not None and setup.quantization not in (None, "none"):
+    elif setup.device is not None and quantizes(setup):
         arguments.append(f"device_map={literal({'': setup.device})}")
     if setup.max_memory is not None:
         shares = (share.partition("=") for share in setup.max_memory)
@@ -110,13 +103,20 @@ def _seeded(subject: Subject) -> Lines:
 
 def _random(subject: Subject, setup: Setup) -> Lines:
     """Weights drawn where they are used, in the checkpoint's type, so that every setup gets the same values."""
-    given = [] if setup.attn_implementation is None else [f"attn_implementation={literal(setup.attn_implementation)}"]
-    made = f"model = AutoModelForCausalLM.from_config({', '.join(['config', *given])})"
+    made = f"model = AutoModelForCausalLM.from_config({', '.join(['config', *_choices(setup)])})"
     placed = [f"with torch.device({literal(setup.device)}):", f"    {made}"] if _on_accelerator(setup) else [made]
     dtype = setup.dtype
     if dtype is None and subject.older_than(CHECKPOINT_DTYPE_SINCE):
         dtype = "float32"
-    return [*_seeded(subject), *placed, *([] if dtype is None else [f"model.to(torch.{dtype})"])]
+    # Kernels are chosen for inference or training by the mode that the model is in.
+    kernels = ["model.eval()", "model.use_kernels = True"] if setup.use_kernels else []
+    return [*_seeded(subject), *placed, *([] if dtype is None else [f"model.to(torch.{dtype})"]), *kernels]
+
+
+def _choices(setup: Setup) -> Lines:
+    """The arguments that from_config takes as from_pretrained does."""
+    names = ("attn_implementation", "experts_implementation")
+    return [f"{name}={literal(value)}" for name in names if (value := getattr(setup, name)) is not None]
 
 
 def _saved_random(subject: Subject, setup: Setup) -> Lines:

@@ -12,7 +12,9 @@ from packaging.version import Version
 from advisor.conflicts import conflict
 from advisor.errors import PlanError
 from advisor.plan import ModelReference
-from advisor.run.recipe import prompts_at_hand, prompts_per_call, recipe
+from advisor.run.generating import prompts_at_hand, prompts_per_call
+from advisor.run.recipe import recipe
+from advisor.run.refusals import TRAINING
 from advisor.run.subject import Subject
 from advisor.setup import Setup, knobs
 from advisor.workload import Workload
@@ -70,6 +72,18 @@ def test_an_empty_setup_sets_nothing() -> None:
         ({"pad_to_multiple_of": 64}, "-width % 64"),
         ({"batching": "continuous"}, "page_size=page,"),
         ({"batching": "continuous"}, "num_blocks=8"),
+        ({"batching": "continuous", "page_size": 32}, "page = 32\n"),
+        ({"batching": "continuous", "max_batch_tokens": 512}, "max_batch_tokens=512,"),
+        ({"quantization": "quanto_int4"}, 'quantization_config=QuantoConfig(weights="int4"),'),
+        ({"quantization": "fp8", "device": "cuda"}, "quantization_config=FineGrainedFP8Config(),"),
+        ({"prefill_chunk_size": 512}, "prefill_chunk_size=512,"),
+        (
+            {"cache_implementation": "quantized", "cache_backend": "hqq", "cache_bits": 8},
+            'cache_config={"backend": "hqq", "nbits": 8},',
+        ),
+        ({"use_kernels": True}, "use_kernels=True,"),
+        ({"experts_implementation": "batched_mm"}, 'experts_implementation="batched_mm",'),
+        ({"matmul_precision": "high"}, 'torch.set_float32_matmul_precision("high")'),
     ],
 )
 def test_a_knob_that_is_set_stands_in_the_program(values: dict[str, Any], line: str) -> None:
@@ -77,7 +91,7 @@ def test_a_knob_that_is_set_stands_in_the_program(values: dict[str, Any], line: 
 
 
 def test_a_static_cache_without_compilation_says_so() -> None:
-    asked = {"cache_implementation": "static", "compile": "none"}
+    asked: dict[str, Any] = {"cache_implementation": "static", "compile": "none"}
     assert "disable_compile=True" in written(**asked)
     assert "disable_compile" not in written(replace(SUBJECT, transformers=Version("4.48")), **asked)
 
@@ -186,15 +200,92 @@ def allowed(name: str) -> st.SearchStrategy[Any]:
     return st.booleans() if declaration.kind.value == "flag" else st.integers(1, 64)
 
 
-setups = st.fixed_dictionaries({}, optional={name: allowed(name) for name in knobs()}).map(
+setups = st.fixed_dictionaries({}, optional={name: allowed(name) for name in knobs() if name not in TRAINING}).map(
     lambda values: Setup(**values)
 )
 
 
-@given(setups.filter(lambda setup: conflict(setup) is None), st.booleans(), st.booleans())
+def one_at_a_time(setup: Setup) -> Setup:
+    """The setup with one prompt in a call where tokens are drafted ahead."""
+    return replace(setup, batching="loop") if setup.speculation == "prompt_lookup" else setup
+
+
+@given(setups.map(one_at_a_time).filter(lambda setup: conflict(setup) is None), st.booleans(), st.booleans())
 def test_every_setup_without_conflict_is_a_program(setup: Setup, random: bool, tokenizer: bool) -> None:
     subject = replace(SUBJECT, random_weights=random, tokenizer=tokenizer)
     compile(recipe(subject, setup), "recipe.py", "exec")
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"adapters": "lora"}, "setup.adapters"),
+        ({"optimizer": "adamw_8bit"}, "setup.optimizer"),
+        ({"gradient_checkpointing": True}, "setup.gradient_checkpointing"),
+        ({"eval_accumulation_steps": 1}, "setup.eval_accumulation_steps"),
+        ({"padding_free": True}, "setup.padding_free"),
+    ],
+)
+def test_training_is_not_run(values: dict[str, Any], where: str) -> None:
+    with pytest.raises(PlanError, match="only generation is run") as raised:
+        written(**values)
+    assert [mistake.where for mistake in raised.value.mistakes] == [where]
+
+
+def test_defaults_of_training_do_not_stand_in_the_way() -> None:
+    defaults: dict[str, Any] = {
+        "adapters": "none", "optimizer": "adamw", "gradient_checkpointing": False, "padding_free": False,
+    }  # fmt: skip
+    assert written(**defaults) == written()
+
+
+def test_tokens_are_drafted_for_one_prompt_at_a_time() -> None:
+    with pytest.raises(PlanError, match="one prompt in a call, not 8"):
+        written(speculation="prompt_lookup")
+    assert "prompt_lookup_num_tokens=10," in written(speculation="prompt_lookup", batching="loop")
+    alone = replace(SUBJECT, workload=Workload(batch=1))
+    assert "prompt_lookup_num_tokens=4," in written(alone, speculation="prompt_lookup", prompt_lookup_num_tokens=4)
+
+
+@pytest.mark.parametrize(
+    ("version", "values", "since"),
+    [
+        ("4.57.1", {"experts_implementation": "eager"}, "5.0"),
+        ("4.52", {"use_kernels": True}, "4.53"),
+        ("4.50", {"prefill_chunk_size": 256}, "4.51"),
+        ("4.36", {"speculation": "prompt_lookup", "batching": "loop"}, "4.37"),
+        ("4.41", {"cache_implementation": "quantized"}, "4.42"),
+        ("4.44", {"quantization": "torchao_int8"}, "4.45"),
+        ("4.39", {"quantization": "quanto_int4"}, "4.40"),
+        ("4.48", {"quantization": "fp8"}, "4.49"),
+    ],
+)
+def test_what_the_installed_version_does_not_know_is_refused(version: str, values: dict[str, Any], since: str) -> None:
+    with pytest.raises(PlanError, match=f"needs transformers {since} or newer"):
+        written(replace(SUBJECT, transformers=Version(version)), **values)
+    written(replace(SUBJECT, transformers=Version(since)), **values)
+
+
+@pytest.mark.parametrize(
+    ("version", "scheme", "line"),
+    [
+        ("4.49", "torchao_int8", 'TorchAoConfig("int8_weight_only"),'),
+        ("4.50", "torchao_int8", "TorchAoConfig(Int8WeightOnlyConfig()),"),
+        ("4.49", "torchao_int4", 'TorchAoConfig("int4_weight_only", group_size=128),'),
+        ("5.3", "torchao_int4", "TorchAoConfig(Int4WeightOnlyConfig(group_size=128)),"),
+        ("5.4", "torchao_int4", 'Int4WeightOnlyConfig(group_size=128, int4_packing_format="tile_packed_to_4d")),'),
+    ],
+)
+def test_torchao_is_configured_as_the_installed_version_takes_it(version: str, scheme: str, line: str) -> None:
+    text = written(replace(SUBJECT, transformers=Version(version)), quantization=scheme)
+    assert line in text
+    assert ("from torchao.quantization import" in text) == (version != "4.49")
+
+
+def test_random_weights_get_kernels_and_experts_too() -> None:
+    text = written(replace(SUBJECT, random_weights=True), use_kernels=True, experts_implementation="eager")
+    assert 'from_config(config, experts_implementation="eager")' in text
+    assert "model.use_kernels = True" in text
 
 
 hostile = st.text(min_size=1, max_size=80) | st.sampled_from(
