@@ -1,8 +1,8 @@
 """Names of transformers that older texts use and newer versions have renamed, deprecated or removed.
 
 `deprecated_from` and `removed_in` are versions of transformers, None where no version was pinned or it still stands.
-They were found by reading the sources of the releases from 4.30 to 5.23. `place` is where the name stood, as rules
-name places in `locate`; the installed version has the last word, and `perf-advisor where` asks it.
+They were found by reading the sources of the releases from 4.30 to 5.23. `places` are where the name stood, as rules
+name places in `locate`, any of which makes it known; the installed version has the last word, and `perf-advisor where` asks it.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class OldName:
     deprecated_from: str | None
     removed_in: str | None
     instead: str
-    place: str
+    places: tuple[str, ...]
 
 
 _LOAD = "transformers.modeling_utils:PreTrainedModel.from_pretrained"
@@ -40,15 +40,21 @@ _BY_LAYER = 'cache_implementation="static", or nothing: the cache of each layer 
 
 
 def _argument(name: str, deprecated: str | None, removed: str | None, instead: str, of: str = _LOAD) -> OldName:
-    return OldName(name, OldKind.ARGUMENT, deprecated, removed, instead, f"{of}({name})")
+    return OldName(name, OldKind.ARGUMENT, deprecated, removed, instead, (f"{of}({name})",))
 
 
 def _value(name: str, deprecated: str | None, removed: str | None, instead: str, of: str) -> OldName:
-    return OldName(name, OldKind.VALUE, deprecated, removed, instead, f"{of}[{name}]")
+    return OldName(name, OldKind.VALUE, deprecated, removed, instead, (f"{of}[{name}]",))
+
+
+def _prefixed(name: str, instead: str) -> OldName:
+    """A paged backend: from 5.0 registered under its name, from 5.19 only the prefix is known and taken away."""
+    places = (f"{_ATTENTION}[{name}]", f"{_ATTENTION}[paged|]")
+    return OldName(name, OldKind.VALUE, "5.19", None, instead, places)
 
 
 def _cache_class(name: str, deprecated: str | None, removed: str | None, instead: str) -> OldName:
-    return OldName(name, OldKind.CLASS, deprecated, removed, instead, f"transformers.cache_utils:{name}")
+    return OldName(name, OldKind.CLASS, deprecated, removed, instead, (f"transformers.cache_utils:{name}",))
 
 
 LOADING = (
@@ -65,15 +71,15 @@ ATTENTION = (
     _value("sdpa_paged", None, "5.0", '"sdpa": continuous batching turns to paged attention by itself', _ATTENTION),
     _value("eager_paged", None, "5.0", '"eager": continuous batching turns to paged attention by itself', _ATTENTION),
     _value("paged_attention", None, "5.0", '"sdpa" or "flash_attention_2" with generate_batch', _ATTENTION),
-    _value("paged|sdpa", "5.19", None, '"sdpa": continuous batching turns to paged attention by itself', _ATTENTION),
-    _value("paged|flash_attention_2", "5.19", None, '"flash_attention_2" with generate_batch', _ATTENTION),
+    _prefixed("paged|sdpa", '"sdpa": continuous batching turns to paged attention by itself'),
+    _prefixed("paged|flash_attention_2", '"flash_attention_2" with generate_batch'),
     OldName(
         "to_bettertransformer",
         OldKind.FUNCTION,
         None,
         "5.0",
         'attn_implementation="sdpa", the default where the class has it',
-        f"{_MODEL}.to_bettertransformer",
+        (f"{_MODEL}.to_bettertransformer",),
     ),
     OldName(
         "reverse_bettertransformer",
@@ -81,7 +87,7 @@ ATTENTION = (
         None,
         "5.0",
         "nothing: there is nothing to turn back",
-        f"{_MODEL}.reverse_bettertransformer",
+        (f"{_MODEL}.reverse_bettertransformer",),
     ),
 )
 CACHES = (
@@ -104,7 +110,7 @@ CACHES = (
         "4.49",
         None,
         "logits_to_keep",
-        "transformers.models.llama.modeling_llama:LlamaForCausalLM.forward(num_logits_to_keep)",
+        ("transformers.models.llama.modeling_llama:LlamaForCausalLM.forward(num_logits_to_keep)",),
     ),
 )
 TRAINING = (
@@ -124,7 +130,7 @@ OTHER = (
         None,
         "5.0",
         "transformers",
-        "transformers.commands.transformers_cli:main",
+        ("transformers.commands.transformers_cli:main",),
     ),
 )
 OLD_NAMES: dict[str, OldName] = {old.name: old for old in (*LOADING, *ATTENTION, *CACHES, *TRAINING, *OTHER)}

@@ -63,7 +63,7 @@ def where(asked: str, python: str) -> Answer:
     if ":" in asked:
         return _symbol(asked, locate.look(python, [asked]))
     if asked in OLD_NAMES:
-        return _old(OLD_NAMES[asked], locate.look(python, [OLD_NAMES[asked].place], [asked]))
+        return _old(OLD_NAMES[asked], locate.look(python, OLD_NAMES[asked].places, [asked]))
     return _word(asked, locate.look(python, [], [asked]))
 
 
@@ -83,7 +83,7 @@ def _symbol(asked: str, found: Found) -> Answer:
 
 def _old(old: OldName, found: Found) -> Answer:
     """How it stands with an old name: the source says whether it is there, its warnings and the table say the rest."""
-    stands = found.symbols[0]
+    stands = next((one for one in found.symbols if isinstance(one, Place)), found.symbols[0])
     said = found.said.get(old.name)
     match stands:
         case Missing(_, reason):

@@ -145,6 +145,8 @@ class Words:
         anything = re.compile(r"^(?:    )?(?:class|def) +(\w+)|^\s+\w+ = kwargs\.pop\(\"(\w+)\"", re.MULTILINE)
         texts = (self.text(path) for path in self.general)
         names = {name for text in texts for pair in anything.findall(text) for name in pair if name}
+        if not word.startswith("_"):
+            names = {name for name in names if not name.startswith("_")}
         return difflib.get_close_matches(word, sorted(names), n=3, cutoff=0.75)
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 SYMBOL = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)(?:\((\w+)\)|\[([\w|.-]+)\])?")
+FUNCTION = re.compile(r"(async )?def \w+\(")
 GONE, ABSENT, NO_SOURCE = "not in your version", "not installed", "its source cannot be read"
 DEEPEST = 12
 LARGEST_SOURCE_BYTES = 4_000_000
-LONGEST_LINE = 100
+LONGEST_LINE = 60
 
 
 class Missing(Exception):  # noqa: N818  # an answer, not an error
@@ -59,8 +60,10 @@ class Source:
 
 
 def shown(line: str) -> str:
-    """A line of source for the screen: no blanks around it, an open bracket closed."""
+    """A line of source for the screen: no blanks around it, of a function the name, an open bracket closed."""
     text = line.strip()
+    if function := FUNCTION.match(text):
+        return function[0] + "...)"
     text = text + "...)" if text.endswith("(") else text.rstrip(":")
     return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 3] + "..."
 

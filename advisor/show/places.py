@@ -34,7 +34,9 @@ def _lines(found: Answer) -> Iterator[str]:
     if found.library_says:
         yield f"the library says: {found.library_says}"
     for place in found.places:
-        yield line(place)
+        # What an old name's status says already is not said again.
+        if found.old is None or isinstance(place, Place):
+            yield line(place)
 
 
 def _history(found: Answer) -> Iterator[str]:
