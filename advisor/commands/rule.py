@@ -4,10 +4,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from advisor import casebook, errorbook, rulebook, ruleschema
+from advisor import casebook, child, errorbook, rulebook, ruleschema
 from advisor.commands import options as common
 from advisor.errors import Mistake, RequestError, nearest
 from advisor.explain import test_cases
+from advisor.probe import locate
 from advisor.rule import Rule
 from advisor.show import ladder, terminal
 
@@ -35,7 +36,8 @@ def _page(options: argparse.Namespace, rules: Sequence[Rule]) -> int:
     advice = next((rule for rule in rules if rule.id == options.id), None)
     cause = next((rule for rule in causes if rule.id == options.id), None)
     if advice is not None:
-        found, as_json = ladder.page(advice), ladder.rule_json(advice)
+        located = _located(options, advice)
+        found, as_json = ladder.page(advice, located), ladder.rule_json(advice, located)
     elif cause is not None:
         found, as_json = ladder.error_page(cause), ladder.error_json(cause)
     else:
@@ -47,6 +49,13 @@ def _page(options: argparse.Namespace, rules: Sequence[Rule]) -> int:
     else:
         terminal.out().print(found)
     return 0
+
+
+def _located(options: argparse.Namespace, rule: Rule) -> Sequence[locate.Located] | None:
+    """Where the rule's symbols stand in the target environment; a recorded machine has none that could be read."""
+    if options.machine or not rule.locate:
+        return None
+    return locate.look(child.target_python(options.python), rule.locate).symbols
 
 
 def _test(folder: Path, as_json: bool) -> int:

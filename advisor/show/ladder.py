@@ -11,12 +11,15 @@ from rich.text import Text
 
 from advisor.clauses import Condition
 from advisor.errorbook import ErrorRule
+from advisor.probe.locate import Located, to_json
 from advisor.rule import Change, FactReference, Rule, show
 from advisor.show.in_code import in_code
+from advisor.show.places import place_line
 
 
-def rule_json(rule: Rule) -> dict[str, Any]:
-    """A rule as scripts see it."""
+def rule_json(rule: Rule, located: Sequence[Located] | None = None) -> dict[str, Any]:
+    """A rule as scripts see it; `located` says where its symbols stand, None where no library was asked."""
+    places = [{"symbol": symbol} for symbol in rule.locate] if located is None else [to_json(one) for one in located]
     return {
         "id": rule.id,
         "rung": rule.rung,
@@ -31,6 +34,7 @@ def rule_json(rule: Rule) -> dict[str, Any]:
         "tasks": list(rule.tasks),
         "fallbacks": [_change_json(change) for change in rule.fallbacks],
         "quality": rule.quality,
+        "locate": places,
         "file": rule.path,
     }
 
@@ -56,8 +60,9 @@ def ladder(rules: Sequence[Rule]) -> RenderableType:
     return Group(table, "", Text(hint, style="dim"))
 
 
-def page(rule: Rule) -> RenderableType:
-    """Everything that a rule's file says, for reading."""
+def page(rule: Rule, located: Sequence[Located] | None = None) -> RenderableType:
+    """Everything that a rule's file says, for reading, and where in the library its symbols stand."""
+    places = rule.locate if located is None else tuple(place_line(one) for one in located)
     parts: list[RenderableType] = [
         Text.assemble((rule.id, "bold"), f"   {rule.rung}, {rule.evidence}"),
         Text(f"Found: {rule.summary}"),
@@ -72,7 +77,7 @@ def page(rule: Rule) -> RenderableType:
     for title, text in (("Why", rule.why), ("When not", rule.not_when), ("Outputs", rule.quality or rule.caution)):
         if text:
             parts += ["", Text(title), Padding(Text(" ".join(text.split())), (0, 0, 0, 2))]
-    for title, items in (("Pitfalls", rule.pitfalls), ("Sources", rule.sources), ("In the library", rule.locate)):
+    for title, items in (("Pitfalls", rule.pitfalls), ("Sources", rule.sources), ("In the library", places)):
         if items:
             parts += ["", Text(title), *(Padding(Text(f"- {item}"), (0, 0, 0, 2)) for item in items)]
     return Group(*parts)

@@ -10,7 +10,7 @@ from advisor.probe.locate import Located, Missing, Place
 from advisor.where import Answer
 
 
-def line(located: Located) -> str:
+def place_line(located: Located) -> str:
     """One place: the file with its line and what stands there, or why it was not found."""
     match located:
         case Place(_, file, number, text):
@@ -36,7 +36,7 @@ def _lines(found: Answer) -> Iterator[str]:
     for place in found.places:
         # What an old name's status says already is not said again.
         if found.old is None or isinstance(place, Place):
-            yield line(place)
+            yield place_line(place)
 
 
 def _history(found: Answer) -> Iterator[str]:
