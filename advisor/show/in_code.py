@@ -5,36 +5,71 @@ from collections.abc import Iterator, Mapping
 from advisor.facts import Value
 from advisor.rule import show
 
-_BITS = {
-    "bnb_int8": "load_in_8bit=True",
-    "bnb_nf4": 'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16',
-    "bnb_nf4_double": 'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True',
-    "bnb_fp4": 'load_in_4bit=True, bnb_4bit_quant_type="fp4", bnb_4bit_compute_dtype=torch.bfloat16',
+_FOUR = 'load_in_4bit=True, bnb_4bit_quant_type="{}", bnb_4bit_compute_dtype=torch.bfloat16'
+_QUANTIZED = {
+    "none": "None",
+    "bnb_int8": "BitsAndBytesConfig(load_in_8bit=True)",
+    "bnb_nf4": f"BitsAndBytesConfig({_FOUR.format('nf4')})",
+    "bnb_nf4_double": f"BitsAndBytesConfig({_FOUR.format('nf4')}, bnb_4bit_use_double_quant=True)",
+    "bnb_fp4": f"BitsAndBytesConfig({_FOUR.format('fp4')})",
+    "torchao_int8": "TorchAoConfig(Int8WeightOnlyConfig())",
+    "torchao_int4": 'TorchAoConfig(Int4WeightOnlyConfig(group_size=128, int4_packing_format="tile_packed_to_4d"))',
+    "quanto_int8": 'QuantoConfig(weights="int8")',
+    "quanto_int4": 'QuantoConfig(weights="int4")',
+    "fp8": "FineGrainedFP8Config()",
 }
-_LOADING = ("attn_implementation", "device_map")
-_GENERATING = ("cache_implementation", "use_cache")
+_LOADING = ("attn_implementation", "device_map", "experts_implementation", "use_kernels")
+_GENERATING = ("cache_implementation", "use_cache", "prefill_chunk_size", "prompt_lookup_num_tokens")
+_CACHE = {"cache_backend": "backend", "cache_bits": "nbits"}
+_CONTINUOUS = ("max_batch_tokens", "page_size")
+_TRAINING = {
+    "optimizer": "optim",
+    "gradient_checkpointing": "gradient_checkpointing",
+    "eval_accumulation_steps": "eval_accumulation_steps",
+}
+_OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_8bit", "paged_adamw_8bit": "paged_adamw_8bit"}
+_WRITTEN = (*_LOADING, *_GENERATING, *_CACHE, *_CONTINUOUS, *_TRAINING, "dtype", "quantization", "speculation")
 
 
 def in_code(change: Mapping[str, Value]) -> list[str]:
     """The lines; a knob that has no line of its own is named with its value."""
-    loading = list(_loading(change))
-    generating = [f"{name}={_literal(change[name])}" for name in _GENERATING if name in change]
-    lines = [f"from_pretrained(..., {', '.join(loading)})"] if loading else []
-    lines += [f"generate(..., {', '.join(generating)})"] if generating else []
+    calls = {
+        "from_pretrained(..., ": _loading(change),
+        "generate(..., ": _generating(change),
+        "ContinuousBatchingConfig(..., ": (f"{name}={change[name]}" for name in _CONTINUOUS if name in change),
+        "TrainingArguments(..., ": _training(change),
+    }
+    lines = [f"{call}{', '.join(arguments)})" for call, given in calls.items() if (arguments := list(given))]
     return lines + [_line(name, value) for name, value in change.items() if name not in _WRITTEN]
-
-
-_WRITTEN = (*_LOADING, *_GENERATING, "dtype", "quantization")
 
 
 def _loading(change: Mapping[str, Value]) -> Iterator[str]:
     if "dtype" in change:
         yield f"dtype=torch.{change['dtype']}"
-    if (bits := _BITS.get(str(change.get("quantization")))) is not None:
-        yield f"quantization_config=BitsAndBytesConfig({bits})"
+    if "quantization" in change:
+        yield f"quantization_config={_QUANTIZED[str(change['quantization'])]}"
     for name in _LOADING:
         if name in change:
             yield f"{name}={_literal(change[name])}"
+
+
+def _generating(change: Mapping[str, Value]) -> Iterator[str]:
+    for name in _GENERATING:
+        if name in change:
+            yield f"{name}={_literal(change[name])}"
+    if given := [f'"{key}": {_literal(change[name])}' for name, key in _CACHE.items() if name in change]:
+        yield f"cache_config={{{', '.join(given)}}}"
+    if change.get("speculation") == "none":
+        yield "prompt_lookup_num_tokens=None"
+    if change.get("speculation") == "prompt_lookup" and "prompt_lookup_num_tokens" not in change:
+        yield "prompt_lookup_num_tokens=10"
+
+
+def _training(change: Mapping[str, Value]) -> Iterator[str]:
+    for name, argument in _TRAINING.items():
+        if name in change:
+            value = change[name]
+            yield f"{argument}={_literal(_OPTIMIZERS.get(str(value), value))}"
 
 
 def _literal(value: Value) -> str:
@@ -49,6 +84,12 @@ def _line(name: str, value: Value) -> str:
             return f"torch.set_num_threads({value})"
         case "device", str():
             return f'model.to("{value}")'
+        case "matmul_precision", str():
+            return f'torch.set_float32_matmul_precision("{value}")'
+        case "padding_free", bool():
+            return f"SFTConfig(..., padding_free={value})"
+        case "adapters", "lora":
+            return "get_peft_model(model, LoraConfig(...))"
         case "batch_size", 1:
             return "one prompt in one call"
         case "batch_size", int():
