@@ -8,8 +8,9 @@ from advisor.setup import Setup
 
 BITSANDBYTES = ("bnb_int8", "bnb_nf4", "bnb_nf4_double", "bnb_fp4")
 QUANTO = ("quanto_int8", "quanto_int4")
-CACHE_BITS = {"quanto": (2, 4), "hqq": (1, 2, 3, 4, 8)}
-"""Bits of a cached value that each package's cache takes (QuantoQuantizedLayer and HQQQuantizedLayer)."""
+CACHE_BITS: dict[str, tuple[int, ...]] = {"quanto": (2, 4), "hqq": (1, 2, 3, 4, 8), "fp8": ()}
+"""Bits of a cached value that each kind of cache can be told (QuantoQuantizedLayer, HQQQuantizedLayer; fp8 has no
+choice and refuses the argument)."""
 LEAST_PAGE_TOKENS = 4
 """The library's lower bound (BOUNDS in continuous_batching/initialization.py)."""
 STATIC = ("static", "offloaded_static")
@@ -62,7 +63,8 @@ def _cache_conflict(setup: Setup) -> str | None:
     if setup.cache_implementation == "quantized" and setup.cache_bits is not None:
         taken = CACHE_BITS[setup.cache_backend or "quanto"]
         if setup.cache_bits not in taken:
-            return f"a cache quantized by {setup.cache_backend or 'quanto'} takes {', '.join(map(str, taken))} bits"
+            allowed = f"takes {', '.join(map(str, taken))} bits" if taken else "is not told a number of bits"
+            return f"a cache quantized by {setup.cache_backend or 'quanto'} {allowed}"
     return None
 
 

@@ -55,7 +55,9 @@ class Setup:
     cache_implementation: str | None = _knob(
         "how keys and values are kept", Kind.NAME, ("dynamic", "static", "offloaded", "offloaded_static", "quantized")
     )
-    cache_backend: str | None = _knob("package that quantizes the cache", Kind.NAME, ("quanto", "hqq"))
+    cache_backend: str | None = _knob(
+        "what quantizes the cache: a package, or the library itself (fp8)", Kind.NAME, ("quanto", "hqq", "fp8")
+    )
     cache_bits: int | None = _knob("bits of one value in a quantized cache", Kind.COUNT)
     prefill_chunk_size: int | None = _knob("tokens of the prompt that one forward pass takes", Kind.COUNT)
     speculation: str | None = _knob("how tokens are drafted ahead", Kind.NAME, ("none", "prompt_lookup"))

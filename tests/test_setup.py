@@ -67,6 +67,8 @@ def test_only_declared_texts_get_through(name: str, text: str) -> None:
         (Setup(compile="generate", cache_implementation="dynamic"), "static cache"),
         (Setup(compile="generate", cache_implementation="static", device_map="auto"), "spread over devices"),
         (Setup(use_cache=False, cache_implementation="static"), "no cache to choose"),
+        (Setup(cache_implementation="quantized", cache_backend="hqq", cache_bits=5), "hqq takes 1, 2, 3, 4, 8 bits"),
+        (Setup(cache_implementation="quantized", cache_backend="fp8", cache_bits=8), "fp8 is not told"),
         (Setup(batching="continuous", cache_implementation="static"), "its own paged cache"),
         (Setup(batching="continuous", attn_implementation="flex_attention"), "flex_attention"),
         (Setup(device="cpu", cache_implementation="offloaded"), "needs an accelerator"),

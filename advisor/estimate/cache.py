@@ -16,9 +16,11 @@ from advisor.workload import Workload
 LATENT_SINCE = Version("5.15")
 """transformers keeps the latent of MLA models from here on; before, every head's keys and values."""
 RESIDUAL_TOKENS = 128
-QUANTIZED_BITS = 4 + 2 * 16 / 64
+QUANTIZED_BITS = 4
+GROUP_BITS = 2 * 16 / 64
 """A quantized cache's defaults: 4 bits with scale and zero point for each 64 values, and up to 128 tokens as they are
-(QuantizedLayer in cache_utils.py); never run here."""
+(QuantizedLayer in cache_utils.py); never run here. The fp8 cache has one scale for all values and keeps no tokens as
+they are (Fp8QuantizedLayer)."""
 PAGE_TOKENS = {"cpu": 16}
 ACCELERATOR_PAGE_TOKENS = 256
 """Pages of continuous batching as a recipe sets them."""
@@ -82,7 +84,7 @@ def kept(model: Facts, machine: Facts, setup: Setup, call: Request, itemsize: in
     if state is None:
         return None
     if setup.cache_implementation == "quantized":
-        return _quantized(call, row, full, itemsize) if not sliding and not state else None
+        return _quantized(setup, call, row, full, itemsize) if not sliding and not state else None
     if setup.cache_implementation in ("static", "offloaded_static"):
         size = row * (full * call.stored_tokens + sliding * min(window, call.stored_tokens)) + state
         return Kept(size, size, row * call.stored_tokens)
@@ -124,9 +126,11 @@ def _states(model: Facts, call: Request, itemsize: int) -> int | None:
     return call.rows * (recurrent + convolution * itemsize)
 
 
-def _quantized(call: Request, row: int, layers: int, itemsize: int) -> Kept:
-    small = row / itemsize * QUANTIZED_BITS / 8
-    residual = min(RESIDUAL_TOKENS, call.new_tokens - 1)
+def _quantized(setup: Setup, call: Request, row: int, layers: int, itemsize: int) -> Kept:
+    in_groups = setup.cache_backend != "fp8"
+    bits = (setup.cache_bits or QUANTIZED_BITS) + GROUP_BITS if in_groups else 8
+    small = row / itemsize * bits / 8
+    residual = min(RESIDUAL_TOKENS, call.new_tokens - 1) if in_groups else 0
     end = round(layers * (small * (call.stored_tokens - residual) + row * residual))
     return Kept(round(layers * small * call.prompt_tokens), end, row * call.stored_tokens)
 

@@ -115,11 +115,11 @@ def stored_bytes(kept: Any) -> int:
     return sum(storages.values())
 
 
-def generated(model: Any, rows: int, prompt: int, new: int, kind: str) -> Any:
+def generated(model: Any, rows: int, prompt: int, new: int, kind: str | None, **more: Any) -> Any:
     import torch
 
     ids = torch.randint(3, 60, (rows, prompt))
-    given = {"disable_compile": True} if kind == "static" else {}
+    given = {"disable_compile": True, **more} if kind == "static" else more
     output = model.generate(
         ids,
         attention_mask=torch.ones_like(ids),
@@ -148,6 +148,21 @@ def test_bytes_when_generation_ends(made: dict[str, tuple[Any, Facts]], name: st
     model._previous_max_cache_length = -1  # a static cache never shrinks between the calls of one model
     kept = generated(model, rows, 10, 4, kind)
     assert predicted(facts, rows, 10, 4, kind).end == stored_bytes(kept)
+
+
+def test_an_fp8_cache_keeps_one_byte_for_each_value(made: dict[str, tuple[Any, Facts]]) -> None:
+    from transformers import QuantizedCache
+
+    model, facts = made["llama"]
+    try:
+        kept = QuantizedCache(backend="fp8", config=model.config)
+    except ValueError:
+        pytest.skip("this transformers has no fp8 cache")
+    generated(model, 2, 10, 4, None, past_key_values=kept)
+    stored = sum(t[0].untyped_storage().nbytes() for x in kept.layers for t in (x._quantized_keys, x._quantized_values))
+    setup = Setup(device="cpu", cache_implementation="quantized", cache_backend="fp8")
+    told = cache.kept(facts, machine(), setup, cache.Request(2, 10, 4), itemsize=4)
+    assert told is not None and told.end == stored
 
 
 @pytest.mark.parametrize(("prompt", "new"), [(10, 1), (10, 2), (3, 2), (3, 4), (3, 9), (WINDOW, 1), (WINDOW - 1, 2)])
