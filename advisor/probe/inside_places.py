@@ -107,25 +107,18 @@ class Library:
 
     def name(self, source: Source, name: str, depth: int = 0) -> tuple[Source, ast.AST]:
         """What `name` means at the top level of a file, imports followed."""
-        if depth > DEEPEST:
+        if depth > DEEPEST or (name not in source.text and "import *" not in source.text):
             raise Missing(GONE)
-        stars = []
-        if name not in source.text and "import *" not in source.text:
-            raise Missing(GONE)
+        imports: list[tuple[ast.ImportFrom, str]] = []
         for node in statements(source.tree.body):
             if defines(node, name):
                 return source, node
             if isinstance(node, ast.ImportFrom) and "dummy" not in (node.module or ""):
-                for alias in node.names:
-                    if (alias.asname or alias.name) == name:
-                        return self.imported(source, node, alias.name, depth)
-                    if alias.name == "*":
-                        stars.append(node)
+                imports += [(node, one.name) for one in node.names if (one.asname or one.name) in (name, "*")]
         why = GONE
-        # A package may hand on hundreds of modules; most names tell by themselves from which they come.
-        for star in sorted(stars, key=lambda star: (star.module or "").replace("_", "") not in name.lower()):
+        for node, original in sorted(imports, key=lambda pair: unlikely(*pair, name)):
             try:
-                return self.imported(source, star, name, depth)
+                return self.imported(source, node, name if original == "*" else original, depth)
             except Missing as missing:
                 why = NO_SOURCE if str(missing) == NO_SOURCE else why
         raise Missing(why)
@@ -192,7 +185,7 @@ class Library:
         for given in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
             if given.arg == name:
                 return source, given
-        for inner in ast.walk(node):
+        for inner in ast.walk(node) if node.args.kwarg else ():
             if takes(inner, name):
                 return source, inner
         raise Missing(GONE)
@@ -210,6 +203,11 @@ def statements(body: list[ast.stmt]) -> list[ast.stmt]:
         elif not (isinstance(node, ast.FunctionDef) and any(last(d) == "overload" for d in node.decorator_list)):
             found.append(node)
     return found
+
+
+def unlikely(node: ast.ImportFrom, original: str, name: str) -> tuple[bool, bool]:
+    """An order for imports: by name first; of whole modules, which may be hundreds, those whose own name fits."""
+    return original == "*", (node.module or "").replace("_", "") not in name.lower()
 
 
 def last(node: ast.AST) -> str | None:

@@ -38,7 +38,8 @@ Located = Place | Missing
 class Found:
     """The answers in the order asked; for words the places, and for those without any the names most like them.
 
-    `said` holds the library's own warnings about words that it calls deprecated. `transformers` is the version of the target environment, None where it has none.
+    `said` holds the library's own warnings about words that it calls deprecated. `transformers` is the version of the
+    target environment, None where it has none.
     """
 
     symbols: tuple[Located, ...]
