@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "rulebook",
         "errorbook",
         "reading",
+        "reading_code",
         "estimate",
         "probe",
         "run",
