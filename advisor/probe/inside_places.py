@@ -116,7 +116,7 @@ class Library:
             if isinstance(node, ast.ImportFrom) and "dummy" not in (node.module or ""):
                 imports += [(node, one.name) for one in node.names if (one.asname or one.name) in (name, "*")]
         why = GONE
-        for node, original in sorted(imports, key=lambda pair: unlikely(*pair, name)):
+        for node, original in sorted(imports, key=lambda pair: unlikely(pair[0], pair[1], name)):
             try:
                 return self.imported(source, node, name if original == "*" else original, depth)
             except Missing as missing:
