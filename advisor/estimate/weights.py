@@ -11,11 +11,24 @@ BITS = {
     "bnb_nf4": 4 + 32 / 64,
     "bnb_fp4": 4 + 32 / 64,
     "bnb_nf4_double": 4 + 8 / 64 + 32 / (64 * 256),
+    "torchao_int8": 8.0,
+    "torchao_int4": 4 + 2 * 16 / 128,
+    "quanto_int8": 8.0,
+    "quanto_int4": 4.0,
+    "fp8": 8 + 32 / (128 * 128),
 }
-"""Bits per weight: fp32 scale for each block of 64; with double quantization 8-bit scales and an fp32 one for each 256
-of them (bitsandbytes functional.py)."""
+"""Bits per weight. bitsandbytes: fp32 scale for each block of 64; with double quantization 8-bit scales and an fp32 one
+for each 256 of them (its functional.py). torchao's int4: 16-bit scale and zero point for each 128 (not run here). fp8:
+fp32 scale for each 128 x 128 block. Scales of the other schemes depend on rows or on the weights' type: see
+`_scale_bytes`."""
 SCALE_BYTES = 4
-"""LLM.int8 keeps an fp32 scale for each output row."""
+"""An fp32 scale."""
+QUANTO_GROUP = 128
+"""Weights that share a scale and a shift in quanto's int4."""
+CONV1D = ("gpt2",)
+"""Types whose layers are Conv1D, which bitsandbytes replaces and the other quantizers leave as they are."""
+INT4_COLUMNS = 1024
+"""torch's int4 kernel pads the columns of a matrix to a multiple of this (Int4TilePackedTo4dTensor)."""
 FILE_BITS = {"mxfp4": 4 + 8 / 32, "fp8": 8 + 32 / (128 * 128)}
 """Bits per weight of checkpoints of a fixed format: 8-bit scale per 32 values; fp32 scale per 128 x 128 block."""
 WRITTEN_OUT_BYTES = 2
@@ -54,17 +67,65 @@ def weights_bytes(model: Facts, machine: Facts, setup: Setup, device: str) -> in
         return None
     if wanted == "none":
         return total * itemsize
-    return _quantized_on_load(model, machine, wanted, total, itemsize)
+    return _quantized_on_load(model, machine, wanted, total, itemsize, device)
 
 
-def _quantized_on_load(model: Facts, machine: Facts, wanted: str, total: int, itemsize: int) -> int | None:
-    """bitsandbytes: linear layers shrink; embeddings, output projection, norms and stacked experts stay."""
-    reached = reached_by_quantization(model, machine)
+def _quantized_on_load(model: Facts, machine: Facts, wanted: str, total: int, itemsize: int, device: str) -> int | None:
+    """Linear layers shrink; embeddings, output projection, norms and, except for fp8, stacked experts stay."""
+    if wanted == "fp8" and (kept := is_kept("fp8", machine, device)) is not True:
+        return None if kept is None else total * WRITTEN_OUT_BYTES
+    reached = _reached(model, machine, wanted)
     hidden = model.count("model.hidden_size")
     if reached is None or hidden is None or wanted not in BITS:
         return None
-    scales = SCALE_BYTES * reached // hidden if wanted == "bnb_int8" else 0
-    return round(reached * BITS[wanted] / 8) + scales + (total - reached) * itemsize
+    padding = _int4_padding(model, hidden) if wanted == "torchao_int4" else 1.0
+    small = round(reached * padding * BITS[wanted] / 8) + _scale_bytes(wanted, reached, hidden, itemsize)
+    return small + (total - reached) * itemsize
+
+
+def _scale_bytes(wanted: str, reached: int, hidden: int, itemsize: int) -> int:
+    """Scales that go by row, or by group in the weights' type; rows are counted as if all were `hidden` long.
+
+    LLM.int8 keeps an fp32 scale for each row. Read off the tensors of a small model (torchao 0.18, quanto 0.2.7):
+    torchao's int8 keeps an fp32 scale and an 8-bit zero point for each row, quanto's int8 a scale in the weights'
+    type, quanto's int4 a scale and a shift of that type for each 128 weights.
+    """
+    rows = reached // hidden
+    match wanted:
+        case "bnb_int8":
+            return SCALE_BYTES * rows
+        case "torchao_int8":
+            return (SCALE_BYTES + 1) * rows
+        case "quanto_int8":
+            return itemsize * rows
+        case "quanto_int4":
+            return 2 * itemsize * (reached // QUANTO_GROUP)
+    return 0
+
+
+def _int4_padding(model: Facts, hidden: int) -> float:
+    """How much larger matrices become by padding: down projections by the MLP's width, the others by the hidden one."""
+    inner, layers, linear = (
+        model.count(f"model.{name}") for name in ("intermediate_size", "layers", "parameters_linear")
+    )
+    wide = _padded(hidden)
+    if not inner or not layers or not linear:
+        return wide
+    down = min(1.0, layers * hidden * inner / linear)
+    return down * _padded(inner) + (1 - down) * wide
+
+
+def _padded(columns: int) -> float:
+    return -(-columns // INT4_COLUMNS) * INT4_COLUMNS / columns
+
+
+def _reached(model: Facts, machine: Facts, wanted: str) -> int | None:
+    """Weights that a scheme replaces: torchao and quanto know linear layers alone, fp8 the stacked experts too."""
+    if wanted.startswith("bnb"):
+        return reached_by_quantization(model, machine)
+    if model.text("model.type") in CONV1D:
+        return 0
+    return model.count("model.parameters_linear") if wanted == "fp8" else reached_by_quantization(model, machine)
 
 
 def reached_by_quantization(model: Facts, machine: Facts) -> int | None:
