@@ -34,6 +34,27 @@ GPU = _declare(
     ("gpu.fp32_flops_per_second", N, "dense fp32 rate from the device catalog"),
 )
 
+_PLAIN = (
+    "accelerate",
+    "bitsandbytes",
+    "kernels",
+    "gptqmodel",
+    "torchao",
+    "triton",
+    "hqq",
+    "gguf",
+    "optimum",
+    "peft",
+    "trl",
+)
+PACKAGES = {
+    **{name: name for name in _PLAIN},
+    **{"flash_attn": "flash-attn (2)", "flash_attn_3": "flash attention 3", "flash_attn_4": "flash attention 4"},
+    **{"quanto": "optimum-quanto", "compressed_tensors": "compressed-tensors"},
+    **{"deepspeed": "DeepSpeed", "vllm": "vLLM", "sglang": "SGLang"},
+}
+"""Packages beside torch and transformers, as facts name them, and as a line names them."""
+
 SOFTWARE = _declare(
     ("python.version", V, "Python of the target environment"),
     ("torch.version", V, "torch of the target environment"),
@@ -56,47 +77,12 @@ SOFTWARE = _declare(
     ("transformers.compile_settings", L, "settings of CompileConfig in the installed transformers"),
     ("transformers.training_settings", L, "settings of TrainingArguments in the installed transformers"),
     ("transformers.serve", F, "the command `transformers serve` has OpenAI endpoints"),
-    ("accelerate.version", V, "accelerate of the target environment"),
-    ("accelerate.installed", F, "accelerate is installed"),
-    ("bitsandbytes.version", V, "bitsandbytes of the target environment"),
-    ("bitsandbytes.installed", F, "bitsandbytes is installed"),
-    ("kernels.version", V, "kernels of the target environment"),
-    ("kernels.installed", F, "kernels is installed"),
     ("kernels.accepted", F, "the installed transformers accepts this version of kernels"),
-    ("flash_attn.version", V, "flash-attn (2) of the target environment"),
-    ("flash_attn.installed", F, "flash-attn (2) is installed"),
-    ("flash_attn_3.installed", F, "flash attention 3 is installed"),
-    ("flash_attn_3.version", V, "flash attention 3 of the target environment"),
-    ("gptqmodel.installed", F, "gptqmodel is installed"),
-    ("gptqmodel.version", V, "gptqmodel of the target environment"),
-    ("torchao.installed", F, "torchao is installed"),
-    ("torchao.version", V, "torchao of the target environment"),
-    ("quanto.installed", F, "optimum-quanto is installed"),
-    ("quanto.version", V, "optimum-quanto of the target environment"),
-    ("triton.installed", F, "triton is installed"),
-    ("triton.version", V, "triton of the target environment"),
-    ("flash_attn_4.installed", F, "flash attention 4 is installed"),
-    ("flash_attn_4.version", V, "flash attention 4 of the target environment"),
-    ("hqq.installed", F, "hqq is installed"),
-    ("hqq.version", V, "hqq of the target environment"),
-    ("compressed_tensors.installed", F, "compressed-tensors is installed"),
-    ("compressed_tensors.version", V, "compressed-tensors of the target environment"),
-    ("gguf.installed", F, "gguf is installed"),
-    ("gguf.version", V, "gguf of the target environment"),
-    ("optimum.installed", F, "optimum is installed"),
-    ("optimum.version", V, "optimum of the target environment"),
-    ("peft.installed", F, "peft is installed"),
-    ("peft.version", V, "peft of the target environment"),
-    ("trl.installed", F, "trl is installed"),
-    ("trl.version", V, "trl of the target environment"),
-    ("deepspeed.installed", F, "DeepSpeed is installed"),
-    ("deepspeed.version", V, "DeepSpeed of the target environment"),
-    ("vllm.installed", F, "vLLM is installed"),
-    ("vllm.version", V, "vLLM of the target environment"),
-    ("sglang.installed", F, "SGLang is installed"),
-    ("sglang.version", V, "SGLang of the target environment"),
     ("environment.inductor_cache", F, "a folder for compiled code is set (TORCHINDUCTOR_CACHE_DIR)"),
     ("compiler.found", F, "a C++ compiler that Inductor would use is on the path"),
+) + _declare(
+    *((f"{name}.installed", F, f"{label} is installed") for name, label in PACKAGES.items()),
+    *((f"{name}.version", V, f"{label} of the target environment") for name, label in PACKAGES.items()),
 )
 
 HOST = _declare(
