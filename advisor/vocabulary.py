@@ -34,25 +34,16 @@ GPU = _declare(
     ("gpu.fp32_flops_per_second", N, "dense fp32 rate from the device catalog"),
 )
 
-_PLAIN = (
-    "accelerate",
-    "bitsandbytes",
-    "kernels",
-    "gptqmodel",
-    "torchao",
-    "triton",
-    "hqq",
-    "gguf",
-    "optimum",
-    "peft",
-    "trl",
+_NAMED_SO = (
+    *("accelerate", "bitsandbytes", "kernels", "gptqmodel", "torchao", "triton"),
+    *("hqq", "gguf", "optimum", "peft", "trl"),
 )
-PACKAGES = {
-    **{name: name for name in _PLAIN},
-    **{"flash_attn": "flash-attn (2)", "flash_attn_3": "flash attention 3", "flash_attn_4": "flash attention 4"},
-    **{"quanto": "optimum-quanto", "compressed_tensors": "compressed-tensors"},
-    **{"deepspeed": "DeepSpeed", "vllm": "vLLM", "sglang": "SGLang"},
-}
+_NAMED_OTHERWISE = (
+    *(("flash_attn", "flash-attn (2)"), ("flash_attn_3", "flash attention 3"), ("flash_attn_4", "flash attention 4")),
+    *(("quanto", "optimum-quanto"), ("compressed_tensors", "compressed-tensors")),
+    *(("deepspeed", "DeepSpeed"), ("vllm", "vLLM"), ("sglang", "SGLang")),
+)
+PACKAGES = {**{name: name for name in _NAMED_SO}, **dict(_NAMED_OTHERWISE)}
 """Packages beside torch and transformers, as facts name them, and as a line names them."""
 
 SOFTWARE = _declare(
@@ -185,6 +176,8 @@ DEVICE = _declare(
     ("device.fast_tf32", F, "the device of the setup has TF32 units"),
     ("device.fast_fp8", F, "the device of the setup multiplies fp8"),
     ("device.memory_all_free_bytes", C, "free memory of all devices of that kind together"),
+    ("attention.flash", F, "the attention backend is FlashAttention, by package or by a kernel from the Hub"),
+    ("attention.flash_version", C, "its version: 2, 3 or 4"),
     ("device.threads_exceed_cores", F, "more threads are set than cores can be used"),
     ("device.accelerator_idle", F, "the setup runs on the CPU although torch can use an accelerator"),
 )
