@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from advisor import setup, vocabulary, workload
+from advisor import code_facts, setup, vocabulary, workload
 from advisor.clauses import parse_conditions
 from advisor.errors import Mistake, RulebookError, nearest
 from advisor.facts import Declaration, Fact, Facts, Known, Unknown, Vocabulary, plain_name, typed
@@ -28,8 +28,9 @@ PLACEHOLDER = re.compile(r"\{([a-z]\w*(?:\.\w+)+)\}")
 
 @cache
 def full_vocabulary() -> Vocabulary:
-    """All facts that a rule may name: machine, model and estimate, the knobs, the workload."""
-    return Vocabulary(vocabulary.DECLARATIONS + setup.declarations() + workload.DECLARATIONS)
+    """All facts that a rule may name: machine, model and estimate, the knobs, the workload, the script."""
+    user = workload.DECLARATIONS + code_facts.DECLARATIONS
+    return Vocabulary(vocabulary.DECLARATIONS + setup.declarations() + user)
 
 
 def shipped() -> Path:

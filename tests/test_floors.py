@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "advisor"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "files", "knob_places", "old_names"),
     ("facts", "yaml_lines", "child", "kept"),
-    ("vocabulary", "clauses", "setup", "workload"),
+    ("vocabulary", "code_facts", "clauses", "setup", "workload"),
     ("rule", "plan", "conflicts"),
     (
         "engine",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from advisor import vocabulary
+from advisor import code_facts
 from advisor.facts import Fact, Facts, Unknown, Value
 from advisor.reading_code import knobs
 from advisor.reading_code.findings import Reading, compiling, flags
@@ -44,4 +44,4 @@ def of_source(source: Source) -> Code:
 
 def none_given() -> Code:
     """Every fact unknown, nothing stated."""
-    return Code(Facts({declaration.name: NOT_GIVEN for declaration in vocabulary.CODE}), {}, {})
+    return Code(Facts({declaration.name: NOT_GIVEN for declaration in code_facts.DECLARATIONS}), {}, {})
