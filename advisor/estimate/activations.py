@@ -64,13 +64,21 @@ def peaks(model: Facts, workload: Workload, setup: Setup, call: Request, cache: 
     if shape is None:
         return None
     if setup.batching == "continuous":
-        return _continuous(shape, call, cache)
-    prefill = _forward(shape, call.rows, call.prompt_tokens, call.prompt_tokens)
+        return _continuous(shape, setup, call, cache)
+    # A growing cache holds one layer twice while it is copied to its new place.
+    copied = cache.layer if setup.cache_implementation in (None, "dynamic", "offloaded") else 0
+    prefill = _prefill(shape, setup, call, copied)
     if setup.use_cache is False:
         return Peaks(prefill, _forward(shape, call.rows, call.stored_tokens, call.stored_tokens))
-    # A growing cache holds one layer twice while it is copied to its new place.
-    grows = setup.cache_implementation in (None, "dynamic", "offloaded")
-    return Peaks(prefill, _forward(shape, call.rows, 1, call.stored_tokens) + (cache.layer if grows else 0))
+    return Peaks(prefill, _forward(shape, call.rows, 1, call.stored_tokens) + copied + cache.transient)
+
+
+def _prefill(shape: _Shape, setup: Setup, call: Request, copied: int) -> int:
+    """The prompt in one pass, or its last chunk, which meets all tokens before it; later chunks copy the cache."""
+    chunk = setup.prefill_chunk_size
+    if chunk is None or chunk >= call.prompt_tokens:
+        return _forward(shape, call.rows, call.prompt_tokens, call.prompt_tokens)
+    return _forward(shape, call.rows, chunk, call.prompt_tokens) + copied
 
 
 def _shape(model: Facts, workload: Workload, setup: Setup, itemsize: int) -> _Shape | None:
@@ -81,6 +89,9 @@ def _shape(model: Facts, workload: Workload, setup: Setup, itemsize: int) -> _Sh
         return None
     backend = setup.attn_implementation or ("eager" if model.value("model.supports_sdpa") is False else "sdpa")
     static = setup.cache_implementation in ("static", "offloaded_static")
+    # A chunk meets more keys than queries, for which SDPA is given a mask.
+    padded = workload.mixed_lengths and setup.batching != "loop"
+    chunked = setup.prefill_chunk_size is not None and setup.prefill_chunk_size < workload.prompt_tokens
     return _Shape(
         kind=model.text("model.type"),
         hidden=hidden or 0,
@@ -95,7 +106,7 @@ def _shape(model: Facts, workload: Workload, setup: Setup, itemsize: int) -> _Sh
         vocabulary=vocabulary or 0,
         itemsize=itemsize,
         backend=backend,
-        masked=backend == "sdpa" and (static or (workload.mixed_lengths and setup.batching != "loop")),
+        masked=backend == "sdpa" and (static or padded or chunked),
     )
 
 
@@ -152,13 +163,14 @@ def _linear_attention(shape: _Shape, tokens: int) -> int:
     return tokens * (plain + DELTA_RULE_COPIES * shape.linear * FLOAT32)
 
 
-def _continuous(shape: _Shape, call: Request, cache: Kept) -> Peaks:
+def _continuous(shape: _Shape, setup: Setup, call: Request, cache: Kept) -> Peaks:
     """One pass over tokens of many requests: keys and values read back from the pages, and a mask over all of them.
 
     Other than flash attention, the backends repeat them for every query head and mask each token against the whole
     cache (continuous_batching/cache.py).
     """
-    tokens = min(MOST_BATCH_TOKENS, max(call.prompt_tokens + call.new_tokens, call.rows * call.prompt_tokens))
+    most = min(MOST_BATCH_TOKENS, max(call.prompt_tokens + call.new_tokens, call.rows * call.prompt_tokens))
+    tokens = setup.max_batch_tokens or most
     token = shape.kv_heads * shape.both * shape.itemsize
     readable = cache.layer // token if token else 0
     flash = "flash" in shape.backend

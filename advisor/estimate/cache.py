@@ -16,11 +16,16 @@ from advisor.workload import Workload
 LATENT_SINCE = Version("5.15")
 """transformers keeps the latent of MLA models from here on; before, every head's keys and values."""
 RESIDUAL_TOKENS = 128
-QUANTIZED_BITS = 4
-GROUP_BITS = 2 * 16 / 64
-"""A quantized cache's defaults: 4 bits with scale and zero point for each 64 values, and up to 128 tokens as they are
-(QuantizedLayer in cache_utils.py); never run here. The fp8 cache has one scale for all values and keeps no tokens as
-they are (Fp8QuantizedLayer)."""
+GROUP = 64
+DEFAULT_BITS = 4
+THREE_BITS = 32 * 7 / 64
+"""A quantized cache's defaults: 4 bits, scale and zero point in the cache's type for each 64 values, new tokens as
+they are until 128 of them are quantized together with all others (QuantizedLayer in cache_utils.py). Byte for byte
+what caches of quanto 0.2.7 and hqq 0.2.8 held, of 2 and 4 bits and of 1, 2, 3, 4 and 8; hqq packs 64 values of 3 bits
+into seven words. The fp8 cache has one scale for all values and keeps no tokens as they are (Fp8QuantizedLayer)."""
+WHOLE_LAYERS = 2
+"""Layers in full precision that exist while one layer of a quantized cache is used: read back, and joined with the new
+tokens."""
 PAGE_TOKENS = {"cpu": 16}
 ACCELERATOR_PAGE_TOKENS = 256
 """Pages of continuous batching as a recipe sets them."""
@@ -44,11 +49,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Kept:
-    """Bytes of the cache after the prompt, when generation ends, and of one layer that keeps every token."""
+    """Bytes of the cache after the prompt, when generation ends, and of one layer that keeps every token.
+
+    `transient` is what exists beside it at the worst moment of decoding because of the way it is kept.
+    """
 
     prefill: int
     end: int
     layer: int
+    transient: int = 0
 
     @property
     def peak(self) -> int:
@@ -128,11 +137,15 @@ def _states(model: Facts, call: Request, itemsize: int) -> int | None:
 
 def _quantized(setup: Setup, call: Request, row: int, layers: int, itemsize: int) -> Kept:
     in_groups = setup.cache_backend != "fp8"
-    bits = (setup.cache_bits or QUANTIZED_BITS) + GROUP_BITS if in_groups else 8
+    bits: float = setup.cache_bits or DEFAULT_BITS
+    bits = (THREE_BITS if bits == 3 else bits) + 2 * 8 * itemsize / GROUP if in_groups else 8
     small = row / itemsize * bits / 8
-    residual = min(RESIDUAL_TOKENS, call.new_tokens - 1) if in_groups else 0
+    new = call.new_tokens - 1
+    residual, most = (new % RESIDUAL_TOKENS, min(new, RESIDUAL_TOKENS - 1)) if in_groups else (0, 0)
     end = round(layers * (small * (call.stored_tokens - residual) + row * residual))
-    return Kept(round(layers * small * call.prompt_tokens), end, row * call.stored_tokens)
+    waiting = round(layers * (most - residual) * (row - small))
+    layer = row * call.stored_tokens
+    return Kept(round(layers * small * call.prompt_tokens), end, layer, WHOLE_LAYERS * layer + waiting)
 
 
 def _paged(setup: Setup, call: Request, row: int, layers: int) -> Kept:
@@ -141,7 +154,7 @@ def _paged(setup: Setup, call: Request, row: int, layers: int) -> Kept:
     The library adds two pages that nobody reads (continuous_batching/cache.py). Exact where all layers are alike,
     2 % too low for a small hybrid model.
     """
-    page = PAGE_TOKENS.get(setup.device or "cpu", ACCELERATOR_PAGE_TOKENS)
+    page = setup.page_size or PAGE_TOKENS.get(setup.device or "cpu", ACCELERATOR_PAGE_TOKENS)
     pages = call.rows * (ceil((call.prompt_tokens + call.new_tokens) / page) + 1) + UNREAD_PAGES
     layer = row // call.rows * pages * page
     return Kept(layers * layer, layers * layer, layer)
