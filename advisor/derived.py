@@ -5,6 +5,7 @@ first asks for it: the planner looks at hundreds of setups, and most rules stop 
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ TF32_CAPABILITY = 8.0
 """First NVIDIA compute capability with TF32 units (Ampere)."""
 FP8_CAPABILITY = 8.9
 """First NVIDIA compute capability that multiplies fp8 (Ada)."""
+FLASH = re.compile(r"(?:flash_attention_|kernels-community/(?:vllm-)?flash-attn)([234])(?:@.*)?")
+"""Attention backends that are FlashAttention, by package or by a kernel from the Hub, with the version in their name."""
 MOST_BATCH_TOKENS, LEAST_BATCH_TOKENS = 8192, 256
 """Tokens of one step of continuous batching: larger steps gain nothing (products are bound by arithmetic long before),
 smaller ones stretch prefill over many steps."""
@@ -64,6 +67,17 @@ def _all_free(machine: Facts, setup: Setup) -> Fact:
     if not sizes or len(known) < len(sizes):
         return machine.get("gpu.memory_free_bytes") if count <= 1 else Unknown("not every device tells")
     return Known(sum(known), "sum over the devices")
+
+
+def of_attention(setup: Setup) -> Facts:
+    """Whether the attention backend is FlashAttention, and which."""
+    backend = setup.attn_implementation
+    if backend is None:
+        unset = Unknown("no attention backend is set")
+        return Facts({"attention.flash": unset, "attention.flash_version": unset})
+    found = FLASH.fullmatch(backend)
+    version = Known(int(found[1]), backend) if found else Unknown(f"{backend} is no FlashAttention")
+    return Facts({"attention.flash": Known(found is not None, backend), "attention.flash_version": version})
 
 
 def of_model(model: Facts, machine: Facts) -> Facts:

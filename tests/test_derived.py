@@ -56,6 +56,22 @@ def test_memory_of_all_devices_is_added_up_only_where_all_tell() -> None:
     assert derived.of_device(silent, Setup(device="cuda")).value("device.memory_all_free_bytes") is None
 
 
+def test_flash_attention_is_known_by_package_and_by_kernel() -> None:
+    names = {
+        "flash_attention_2": 2,
+        "flash_attention_4": 4,
+        "kernels-community/flash-attn2": 2,
+        "kernels-community/vllm-flash-attn3@v1": 3,
+        "sdpa": None,
+        "kernels-community/metal-flash-sdpa": None,
+    }
+    for name, version in names.items():
+        found = derived.of_attention(Setup(attn_implementation=name))
+        assert found.value("attention.flash") is (version is not None)
+        assert found.value("attention.flash_version") == version
+    assert isinstance(derived.of_attention(Setup()).get("attention.flash"), Unknown)
+
+
 def test_a_quantization_is_known_if_the_installed_library_lists_it() -> None:
     library = facts(transformers__quantizers=("bitsandbytes_4bit", "gptq"))
     for method, expected in (("none", True), ("bitsandbytes", True), ("gptq", True), ("hqq", False)):
