@@ -5,6 +5,7 @@ model.supports_sdpa          a flag that must be true
 not workload.repeats         a flag that must be false
 setup.dtype in [float16, bfloat16]
 transformers.attention has flash_attention_3
+transformers.loading_arguments lacks load_in_8bit
 any: [ ... ]                 one of several clauses
 """
 
@@ -31,11 +32,13 @@ class Operator(Enum):
     BELOW = "<"
     IN = "in"
     HAS = "has"
+    LACKS = "lacks"
 
 
+_OF_LISTS = (Operator.HAS, Operator.LACKS)
 _ORDERED = (Kind.COUNT, Kind.NUMBER, Kind.VERSION)
 _FLAG = re.compile(r"(not\s+)?([a-z][\w.]*)")
-_COMPARISON = re.compile(r"([a-z][\w.]*)\s*(==|!=|>=|<=|>|<|\bin\b|\bhas\b)\s*(.+)", re.DOTALL)
+_COMPARISON = re.compile(r"([a-z][\w.]*)\s*(==|!=|>=|<=|>|<|\bin\b|\bhas\b|\blacks\b)\s*(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -124,11 +127,11 @@ def _literal(text: str, operator: Operator, declaration: Declaration) -> Value:
     if operator is Operator.IN:
         parts = [part.strip() for part in text.strip("[]").split(",")]
         return tuple(str(typed(part, declaration)) for part in parts)
-    if (operator is Operator.HAS) != (declaration.kind is Kind.NAMES):
-        raise ValueError(f"`has` asks a list of names; {declaration.name} is a {declaration.kind.value}")
-    if operator not in (Operator.EQUAL, Operator.UNEQUAL, Operator.HAS) and declaration.kind not in _ORDERED:
+    if (operator in _OF_LISTS) != (declaration.kind is Kind.NAMES):
+        raise ValueError(f"`has` and `lacks` ask a list of names; {declaration.name} is a {declaration.kind.value}")
+    if operator not in (Operator.EQUAL, Operator.UNEQUAL, *_OF_LISTS) and declaration.kind not in _ORDERED:
         raise ValueError(f"a {declaration.kind.value} has no order; use ==, != or in")
-    return text if operator is Operator.HAS else typed(text, declaration)
+    return text if operator in _OF_LISTS else typed(text, declaration)
 
 
 def judge(condition: Condition, facts: Facts) -> bool | None:
@@ -151,6 +154,8 @@ def _judge_clause(clause: Clause, facts: Facts) -> bool | None:
             return str(value) in literal if isinstance(literal, tuple) else None
         case Operator.HAS:
             return literal in value if isinstance(value, tuple) else None
+        case Operator.LACKS:
+            return literal not in value if isinstance(value, tuple) else None
         case Operator.EQUAL | Operator.UNEQUAL:
             return (_ordered(value) == _ordered(literal)) == (clause.operator is Operator.EQUAL)
         case _:

@@ -49,10 +49,18 @@ def test_names_in_a_list_and_lists_that_have_a_name() -> None:
     assert holds("setup.dtype in [float16, bfloat16]", setup__dtype="float32") is False
     assert holds("transformers.attention has sdpa", transformers__attention=("eager", "sdpa")) is True
     assert holds("transformers.attention has sdpa", transformers__attention=("eager",)) is False
+    assert holds("transformers.attention lacks sdpa", transformers__attention=("eager",)) is True
+    assert holds("transformers.attention lacks sdpa", transformers__attention=("eager", "sdpa")) is False
 
 
 def test_unknown_is_neither_true_nor_false() -> None:
-    for text in ("gpu.capability >= 8.0", "model.supports_sdpa", "not model.supports_sdpa", "gpu.vendor != amd"):
+    for text in (
+        "gpu.capability >= 8.0",
+        "model.supports_sdpa",
+        "not model.supports_sdpa",
+        "gpu.vendor != amd",
+        "transformers.attention lacks sdpa",
+    ):
         conditions, _ = parse(f"- {text}")
         assert judged(conditions[0], Facts()) is None
         assert judged(conditions[0], Facts({conditions[0].fact: Unknown("broken")})) is None
