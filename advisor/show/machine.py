@@ -23,6 +23,8 @@ LIBRARIES = (
     *("accelerate", "bitsandbytes", "kernels", "triton", "flash_attn", "flash_attn_3"),
     *("gptqmodel", "torchao", "quanto"),
 )
+FURTHER = ("flash_attn_4", "hqq", "compressed_tensors", "gguf", "optimum", "peft", "trl", "deepspeed", "vllm", "sglang")
+"""Libraries that are named where they are installed; that they are not is no news."""
 UNITS = (
     ("host.avx512_bf16", "AVX512-BF16"),
     ("host.amx_bf16", "AMX"),
@@ -206,7 +208,7 @@ def _software(facts: Facts) -> Iterator[Text]:
     there = [_library(facts, name) for name in ("python", "transformers") if facts.text(f"{name}.version")]
     if there:
         yield Text(", ".join(there))
-    installed = [name for name in LIBRARIES if facts.is_true(f"{name}.installed")]
+    installed = [name for name in (*LIBRARIES, *FURTHER) if facts.is_true(f"{name}.installed")]
     if installed:
         yield Text(", ".join(_library(facts, name) for name in installed))
     absent = [name for name in ("transformers", *LIBRARIES) if facts.value(f"{name}.installed") is False]

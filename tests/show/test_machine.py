@@ -122,6 +122,11 @@ def test_no_word_is_cut(name: str) -> None:
     assert re.findall(r"\S+", screen(SCREENS[name])) == re.findall(r"\S+", screen(SCREENS[name], 1000))
 
 
+def test_further_libraries_are_named_only_where_they_are_installed() -> None:
+    assert "vllm" not in screen(recorded("t4"))
+    assert "vllm 0.21.0" in screen(recorded("t4", vllm__installed=True, vllm__version="0.21.0"))
+
+
 @pytest.mark.parametrize(
     ("free", "total", "bar"),
     [
