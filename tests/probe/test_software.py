@@ -231,9 +231,40 @@ def test_a_module_without_metadata_and_metadata_without_module(packages: Callabl
 def test_flash_attention_4_is_not_taken_for_2(packages: Callable[[dict[str, str]], Path]) -> None:
     files = {"flash_attn/__init__.py": "", "torch/__init__.py": "raise SystemExit(3)"}
     packages(files | metadata("flash_attn_4", "4.0.0"))
-    assert software.look(sys.executable, 20).facts.value("flash_attn.installed") is False
+    facts = software.look(sys.executable, 20).facts
+    assert facts.value("flash_attn.installed") is False
+    assert facts.value("flash_attn_4.version") == "4.0.0"
     packages(metadata("flash_attn", "2.8.3"))
     assert software.look(sys.executable, 20).facts.value("flash_attn.version") == "2.8.3"
+
+
+@pytest.mark.parametrize(("folder", "there"), [(None, False), ("", False), ("/some/where", True)])
+def test_a_folder_for_compiled_code_is_set_or_not(
+    folder: str | None,
+    there: bool,
+    packages: Callable[[dict[str, str]], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packages({"torch/__init__.py": "raise SystemExit(3)"})
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    if folder is not None:
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", folder)
+    assert software.look(sys.executable, 20).facts.get("environment.inductor_cache") == Known(there, "environment")
+
+
+def test_the_child_reads_the_settings_of_the_package_it_finds(packages: Callable[[dict[str, str]], Path]) -> None:
+    packages(
+        {
+            "transformers/__init__.py": "raise RuntimeError('imported')",
+            "transformers/generation/configuration_utils.py": "ALL_CACHE_IMPLEMENTATIONS = ('static', 'mine')\n",
+            "torch/__init__.py": "raise SystemExit(3)",
+            **metadata("transformers", "9.1.0"),
+        }
+    )
+    facts = software.look(sys.executable, 20).facts
+    assert facts.value("transformers.cache_implementations") == ("static", "mine")
+    assert facts.value("transformers.serve") is False
+    assert isinstance(facts.get("transformers.quantizers"), Unknown)
 
 
 @pytest.mark.parametrize("python", ["/nonexistent/python", sys.executable[:-1] + "!"])
