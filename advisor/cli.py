@@ -119,6 +119,7 @@ def _diagnose(commands: _Commands) -> None:
     parser.add_argument("--quantize", choices=("never", "to_fit", "freely"), help="when weights may be quantized")
     parser.add_argument("--list-knobs", action="store_true", help="list what --set can state")
     parser.add_argument("--set", metavar="KNOB=VALUE", action="append", help="your present setup (repeatable)")
+    parser.add_argument("--code", metavar="FILE", help="your script or notebook; it is read, never run")
     parser.add_argument("--revision", help="revision of a Hub model")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code from the model's repository")
     parser.add_argument("--details", action="store_true", help="show the silent rules too, and why")

@@ -7,6 +7,8 @@ from advisor.facts import Declaration, Kind
 
 F, T, L = Kind.FLAG, Kind.NAME, Kind.NAMES
 
+NOT_GIVEN = "no --code FILE was given"
+
 DECLARATIONS: tuple[Declaration, ...] = tuple(
     Declaration(name, kind, line)
     for name, kind, line in (

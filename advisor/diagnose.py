@@ -37,13 +37,23 @@ class Estimators:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is diagnosed: the model, the machine, the workload, and the knobs that the user stated."""
+    """What is diagnosed: the model, the machine, the workload, and the knobs that the user stated.
+
+    `code` is what the user's own script says, and `places` where it states knobs (`use.py:12`).
+    """
 
     reference: ModelReference
     model: Facts
     machine: Facts
     workload: Workload
     stated: Mapping[str, Value]
+    code: Facts = field(default_factory=Facts)
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def baseline(self) -> tuple[Setup, dict[str, str]]:
+        """The present setup, and for each knob where its value comes from."""
+        setup, sources = baseline.baseline(self.stated, self.machine, self.model)
+        return setup, {**sources, **self.places}
 
     def told(self, declaration: Declaration, value: Value) -> "Subject":
         """This subject with one fact stated by the user."""
@@ -94,7 +104,7 @@ class Diagnosis:
 
     def compose(self, subject: Subject) -> planner.Composition:
         """The planner's answer for one subject."""
-        setup, sources = baseline.baseline(subject.stated, subject.machine, subject.model)
+        setup, sources = subject.baseline()
         situation = planner.Situation(
             self.rules,
             subject.workload.goal,
@@ -121,6 +131,7 @@ class Diagnosis:
             | Facts({"model.name": Known(subject.reference.name, "you")})
             | subject.workload.facts()
             | setup.facts(sources)
+            | subject.code
             | baseline.device_facts(subject.machine, setup)
             | derived.of_device(subject.machine, setup)
             | derived.of_attention(setup)
@@ -141,7 +152,7 @@ class Diagnosis:
 
     def _finished(self, subject: Subject, answers: list[dict[str, Any]]) -> Plan:
         composed = self.compose(subject)
-        _, sources = baseline.baseline(subject.stated, subject.machine, subject.model)
+        _, sources = subject.baseline()
         return Plan(
             model=subject.reference,
             model_facts=subject.model,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from advisor import child, named_folders, planfile
+from advisor import baseline, child, named_folders, planfile, reading_code
 from advisor.commands import options as common
 from advisor.commands.probe import look
 from advisor.diagnose import Ask, Diagnosis, Estimators, Subject
@@ -58,8 +58,9 @@ def run(options: argparse.Namespace) -> int:
 def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
     """The plan for what the options say; open questions go to `ask`."""
     rules = common.rules(options)
-    stated = common.stated_knobs(options)
-    workload = stated_workload(options)
+    script = reading_code.of_file(Path(options.code)) if options.code else reading_code.none_given()
+    told = common.stated_knobs(options)
+    workload = stated_workload(options, script)
     python = child.target_python(options.python)
     reference, model = models.find(options.model, python, options.revision, options.trust_remote_code)
     recorded = common.recorded_machine(options)
@@ -68,10 +69,18 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
         # The plan may be applied from another folder than this one.
         reference = replace(reference, name=str(Path(reference.name).resolve()))
         named_folders.remember(Path(reference.name))
-    _refuse_absent_device(stated, machine)
+    _refuse_absent_device(told, machine)
     machine = machine | devices.rates(machine)
-    subject = Subject(reference, model, machine, workload, stated)
+    read = {name: found for name, found in script.knobs.items() if name not in told and _here(name, found[0], machine)}
+    stated = {**{name: value for name, (value, _) in read.items()}, **told}
+    places = {name: place for name, (_, place) in read.items()}
+    subject = Subject(reference, model, machine, workload, stated, script.facts, places)
     return Diagnosis(rules, ESTIMATORS).plan(subject, ask)
+
+
+def _here(name: str, value: Value, machine: Facts) -> bool:
+    """Whether what a script states can be so on this machine: it may have been written for another one."""
+    return name != "device" or value == "cpu" or value == baseline.baseline({}, machine, Facts())[0].device
 
 
 def _refuse_absent_device(stated: Mapping[str, Value], machine: Facts) -> None:
@@ -95,8 +104,8 @@ ESTIMATORS = Estimators(
 )
 
 
-def stated_workload(options: argparse.Namespace) -> Workload:
-    """The workload with what the options state; the rest stays assumed."""
+def stated_workload(options: argparse.Namespace, script: reading_code.Code) -> Workload:
+    """The workload with what the options state, then what the script states; the rest stays assumed."""
     workload = Workload()
     for name in SIZES:
         if (value := getattr(options, name)) is not None:
@@ -104,6 +113,8 @@ def stated_workload(options: argparse.Namespace) -> Workload:
     for name in FLAGS:
         if (answer := getattr(options, name)) is not None:
             workload = workload.told(name, answer == "yes")
+    for name, (value, _) in script.workload.items():
+        workload = workload if name in workload.stated else workload.told(name, value)
     return workload
 
 
@@ -152,7 +163,7 @@ def command_line(plan: Plan, options: argparse.Namespace) -> str:
     knobs = {name: getattr(plan.baseline, name) for name, source in plan.baseline_sources.items() if source == "you"}
     for name, value in knobs.items():
         words += ["--set", f"{name}={show(value).replace(', ', ',')}"]
-    for option in ("machine", "python", "revision"):
+    for option in ("code", "machine", "python", "revision"):
         if value := getattr(options, option):
             words += [f"--{option}", value]
     return shlex.join(words)

@@ -12,8 +12,6 @@ from advisor.reading_code.loading import loading
 from advisor.reading_code.names import names
 from advisor.reading_code.source import Source, read
 
-NOT_GIVEN = Unknown("no --code FILE was given")
-
 
 @dataclass(frozen=True)
 class Code:
@@ -44,4 +42,6 @@ def of_source(source: Source) -> Code:
 
 def none_given() -> Code:
     """Every fact unknown, nothing stated."""
-    return Code(Facts({declaration.name: NOT_GIVEN for declaration in code_facts.DECLARATIONS}), {}, {})
+    return Code(
+        Facts({declaration.name: Unknown(code_facts.NOT_GIVEN) for declaration in code_facts.DECLARATIONS}), {}, {}
+    )

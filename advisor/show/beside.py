@@ -1,17 +1,22 @@
 """What stands beside the steps of a plan on the screen: notes, and rules that matter here although they are no step."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from advisor.code_facts import NOT_GIVEN
+from advisor.facts import NOT_LOOKED_UP
 from advisor.plan import Note, Plan
 from advisor.rule import show
 
 MOST_NOTES = 4
 """Notes that are written out; a screen that says everything says nothing. The others are named."""
+SCRIPT_LINE = re.compile(r"[^/]+\.(py|ipynb( cell \d+)?):\d+")
+"""A place in a script, as reading_code writes it."""
 NO_LONGER = "no longer holds with the steps taken"
 
 
@@ -32,13 +37,30 @@ def notes(plan: Plan, details: bool) -> Iterator[RenderableType]:
 def _note(note: Note) -> Group:
     lines: list[RenderableType] = [Text.assemble((note.rule, "bold red" if note.urgent else "bold"))]
     lines.append(Padding(Text(f"Found: {note.summary}"), (0, 0, 0, 2)))
+    lines += [Padding(Text(f"In your script: {place}"), (0, 0, 0, 2)) for place in script_places(note.because)[:1]]
     lines += [Padding(Text(line, style="green"), (0, 0, 0, 4)) for line in note.advice]
     return Group(*lines)
 
 
+def script_places(because: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of the user's script that settled a rule, as one text; nothing where no line did."""
+    places = [place for reason in because for place in _places(str(reason["clause"]), str(reason["source"]))]
+    return [", ".join(dict.fromkeys(places))] if places else []
+
+
+def _places(clause: str, source: str) -> Iterator[str]:
+    """A list of names has a line for each, a knob or a flag of the script has one; all else has none."""
+    if clause.startswith("code.names has "):
+        name = clause.removeprefix("code.names has ")
+        yield from (place.removesuffix(f" {name}") for place in source.split(", ") if place.endswith(f" {name}"))
+    elif SCRIPT_LINE.fullmatch(source):
+        yield source
+
+
 def others(plan: Plan, details: bool) -> Iterator[RenderableType]:
     """Rules that were blocked, undecided or passed over, each with what settled it."""
-    rows = [*_blocked(plan), *_undecided(plan), *_passed_over(plan), *(_silent(plan) if details else ())]
+    more = (*_unread(plan), *_silent(plan)) if details else ()
+    rows = [*_blocked(plan), *_undecided(plan), *_passed_over(plan), *more]
     for title, reason in rows:
         yield Text(title, style="dim")
         yield Padding(Text(reason, style="dim"), (0, 0, 0, 3))
@@ -55,10 +77,23 @@ def _undecided(plan: Plan) -> Iterator[tuple[str, str]]:
     """Rules that wait for the same facts stand together."""
     waiting: dict[str, list[str]] = {}
     for decision in _of(plan, "undecided"):
+        if _waits_for_script(decision):
+            continue
         missing = dict.fromkeys(_fact(reason) for reason in decision["because"])
         waiting.setdefault(", ".join(missing), []).append(str(decision["rule"]))
     for missing_facts, rules in waiting.items():
         yield f"undecided: {', '.join(rules)}", f"unknown: {missing_facts}"
+
+
+def _waits_for_script(decision: Mapping[str, Any]) -> bool:
+    """A rule about a script that nobody named: no news, and shown with the details only."""
+    unread = (f"unknown: {NOT_GIVEN}", f"unknown: {NOT_LOOKED_UP.reason}")
+    return any(" code." in f" {reason['clause']}" and reason["source"] in unread for reason in decision["because"])
+
+
+def _unread(plan: Plan) -> Iterator[tuple[str, str]]:
+    if rules := [str(decision["rule"]) for decision in _of(plan, "undecided") if _waits_for_script(decision)]:
+        yield f"undecided: {', '.join(rules)}", "unknown: what your script does (--code FILE reads it)"
 
 
 def _passed_over(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -152,6 +152,7 @@ def _step_body(step: Step) -> Group:
         f"Change: [green]{settings(step.change)}[/]",
         Text(f"Because {'; '.join(_reason(because) for because in step.because)}", style="dim"),
     ]
+    lines += [Text(f"In your script: {place}") for place in beside.script_places(step.because)]
     if step.effect.quality:
         lines.append(Text(f"Outputs: {step.effect.quality}"))
     if step.fallbacks:
