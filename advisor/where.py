@@ -13,6 +13,7 @@ from advisor.probe.locate import Found, Located, Missing, Place
 from advisor.setup import knobs
 
 SCHEMA = 1
+LONGEST_NAME = 80
 HERE, DEPRECATED, GONE = "in your version", "deprecated", "not in your version"
 
 
@@ -103,9 +104,11 @@ def _word(asked: str, found: Found) -> Answer:
     places, said = found.words.get(asked, ()), found.said.get(asked)
     if places:
         return Answer(asked, "name", DEPRECATED if said else HERE, places, found.transformers, library_says=said)
+    shown = "".join(letter for letter in asked if letter.isprintable())[:LONGEST_NAME]
     if found.transformers is None:
-        raise RequestError(Mistake(asked, "is no knob and no old name, and the target environment has no transformers"))
+        no_library = "the target environment has no transformers that could be asked"
+        raise RequestError(Mistake(shown, f"is no knob and no old name, and {no_library}"))
     close = nearest(asked, (*KNOB_PLACES, *OLD_NAMES))
     names = dict.fromkeys([*([close] if close else []), *found.near.get(asked, ())])
     hint = f"did you mean {' or '.join(names)}?" if names else "knobs: perf-advisor diagnose --list-knobs"
-    raise RequestError(Mistake(asked, f"stands nowhere in transformers {found.transformers}", hint))
+    raise RequestError(Mistake(shown, f"stands nowhere in transformers {found.transformers}", hint))

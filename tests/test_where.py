@@ -148,6 +148,13 @@ def test_a_word_cannot_be_looked_for_without_a_library(library: dict[str, Any]) 
         where("set_it", "python")
 
 
+def test_an_unknown_word_is_repeated_short_and_without_control_characters(library: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as caught:
+        where("\x1b[31m" + "a" * 5000, "python")
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
 def test_the_screen(library: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     library["has"] = {"load_in_8bit": place("load_in_8bit")}
     assert cli.main(["where", "load_in_8bit"]) == 0
