@@ -30,9 +30,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class Speed:
-    """Predicted speed of one request of the workload; None where it cannot be known.
+    """Predicted speed of the workload: all prompts of all requests in flight, put at one moment; None where unknown.
 
-    `bound` names the term that dominates a decode step (`host`, `bandwidth` or `compute`).
+    `ttft_seconds` runs from that moment until half of the prompts have their first token, waiting for earlier calls
+    included. `decode_tokens_per_second` counts the new tokens of every prompt that is decoded at a time, after the
+    first ones; `total_tokens_per_second` those of all prompts, over the whole time. `bound` names the term that
+    dominates a decode step (`host`, `bandwidth` or `compute`).
     """
 
     ttft_seconds: float | None

@@ -37,6 +37,11 @@ T4_HOST_SECONDS = 1.4e-3
 GEFORCE_HOST_SECONDS = 0.5e-3
 OTHER_HOST_SECONDS = 0.77e-3
 
+TENSOR_TYPES_CAPABILITY = 8.0
+# First compute capability with bf16 and TF32, and what TF32 reaches of bf16's dense rate on every tensor core since
+# (NVIDIA's datasheets of A100, H100, B200, RTX 3090 and RTX 4090).
+TF32_OF_BF16 = 0.5
+
 # More threads quicken arithmetic almost in proportion and memory traffic less: 1 against 2 threads on an EPYC 9004.
 THREAD_POWERS = {"one_row": 0.5, "eight_rows": 0.6, "many_rows": 0.9}
 
@@ -144,8 +149,25 @@ def _of_accelerator(machine: Facts, setup: Setup, dtype: str) -> Constants | Non
     measured = _measured(machine, dtype, ACCELERATOR_POWER)
     if measured is None:
         return _of_catalog(machine, setup, dtype)
+    if dtype == "float32" and setup.matmul_precision == "high":
+        measured = _with_tf32(measured, machine)
     # What was measured is copying a cache and reading it once, with a pair of keys and values for each query head.
     return replace(measured, kv_byte_seconds=measured.kv_byte_seconds * passes / NEWEST_PASSES, kv_repeated=repeated)
+
+
+def _with_tf32(found: Constants, machine: Facts) -> Constants:
+    """float32 products at TF32's rate, reckoned from the measured one of bf16; as measured where that is not known."""
+    rate = machine.number("speed.gemm_bfloat16_flops_per_second")
+    capability = machine.number("gpu.capability")
+    if (
+        not rate
+        or capability is None
+        or capability < TENSOR_TYPES_CAPABILITY
+        or not isinstance(found.matrices, Measured)
+    ):
+        return found
+    many = min(found.matrices.many_rows, 2 * 256 / (TF32_OF_BF16 * rate))
+    return replace(found, matrices=replace(found.matrices, many_rows=many))
 
 
 def _of_catalog(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
@@ -156,7 +178,7 @@ def _of_catalog(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
         return None
     geforce = "geforce" in name.casefold()
     share = GEFORCE_ARITHMETIC_SHARE if geforce else ARITHMETIC_SHARE
-    flops = _flops(machine, rates, dtype)
+    flops = _flops(machine, rates, dtype, setup)
     passes, repeated = _passes(machine, setup)
     host = machine.number("speed.layer_host_seconds") if machine.text("speed.device") not in (None, "cpu") else None
     layer = host or (GEFORCE_HOST_SECONDS if geforce else OTHER_HOST_SECONDS)
@@ -180,12 +202,16 @@ def _is_nvidia(machine: Facts) -> bool:
     return vendor == "nvidia" if vendor is not None else machine.number("gpu.capability") is not None
 
 
-def _flops(machine: Facts, rates: Facts, dtype: str) -> float | None:
-    """The dense rate for a type. Before compute capability 8.0 bf16 is computed as fp32."""
+def _flops(machine: Facts, rates: Facts, dtype: str, setup: Setup) -> float | None:
+    """The dense rate for a type. Before compute capability 8.0 bf16 is computed as fp32, and there is no TF32."""
     found = rates.number(devices.FLOPS[SHORT[dtype]])
     capability = machine.number("gpu.capability")
-    if found is None and dtype == "bfloat16" and capability is not None and capability < 8.0:
+    if found is None and dtype == "bfloat16" and capability is not None and capability < TENSOR_TYPES_CAPABILITY:
         return rates.number(devices.FLOPS["fp32"])
+    if dtype == "float32" and setup.matmul_precision == "high":
+        half = rates.number(devices.FLOPS["bf16"])
+        if half is not None and capability is not None and capability >= TENSOR_TYPES_CAPABILITY:
+            return half * TF32_OF_BF16
     return found
 
 

@@ -1,5 +1,6 @@
 """An estimate by closed formula: memory and speed of a setup from facts alone, without torch and in well under 1 ms."""
 
+from advisor.estimate import drafting
 from advisor.estimate import speed as speeds
 from advisor.estimate.band import speed_band
 from advisor.estimate.memory import MEMORY_BAND, memory
@@ -26,3 +27,9 @@ def break_even_calls(model: Facts, machine: Facts, workload: Workload, setup: Se
     """Requests after which compilation as in `setup` has paid back (least, most); None where nobody can say."""
     needed = memory(model, machine, workload, setup)
     return speeds.break_even_calls(model, machine, workload, setup, needed)
+
+
+def break_even_acceptance(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> float | None:
+    """The share of drafted tokens that must be right for drafting to pay; None where no speed is known."""
+    needed = memory(model, machine, workload, setup)
+    return drafting.break_even_acceptance(model, machine, workload, setup, needed)

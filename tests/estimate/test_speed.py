@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from advisor.estimate import drafting
 from advisor.estimate.band import speed_band
 from advisor.estimate.constants import Measured, Roofline, constants
+from advisor.estimate.formula import break_even_acceptance
 from advisor.estimate.memory import memory
 from advisor.estimate.speed import COMPILE_SECONDS, break_even_calls, speed
 from advisor.facts import Facts, Known
@@ -148,7 +150,12 @@ def test_a_loop_runs_at_the_speed_of_one_prompt() -> None:
     loop = predicted(small(), cpu(), EIGHT, CPU_SETUP.changed({"batching": "loop"}))
     alone = predicted(small(), cpu(), ONE, CPU_SETUP)
     assert loop.total_tokens_per_second == pytest.approx(alone.total_tokens_per_second)
-    assert loop.ttft_seconds == alone.ttft_seconds
+    assert loop.decode_tokens_per_second == pytest.approx(alone.decode_tokens_per_second)
+    # Half of eight prompts wait for four whole calls before them.
+    assert loop.ttft_seconds is not None and alone.ttft_seconds is not None
+    assert loop.ttft_seconds == pytest.approx(
+        4 * ONE.new_tokens / total(small(), cpu(), ONE, CPU_SETUP) + alone.ttft_seconds
+    )
 
 
 def test_a_batch_larger_than_one_call_takes_several() -> None:
@@ -236,6 +243,86 @@ def test_compiling_takes_the_host_out_of_a_step() -> None:
     assert on_gpu.decode_tokens_per_second > 10 / (17 * 0.77e-3)
     gain = total(small(), cpu(), ONE, CPU_SETUP.changed(compiled)) / total(small(), cpu(), ONE, CPU_SETUP)
     assert 1.05 < gain < 1.3
+
+
+def test_a_graph_of_a_small_model_reads_matrices_too_small_to_fill_the_device() -> None:
+    compiled = GPU_SETUP.changed({"cache_implementation": "static", "compile": "generate"})
+    rates = {}
+    for name, found in (("small", small()), ("large", model())):
+        rate = predicted(found, a100(), ONE, compiled).decode_tokens_per_second
+        parameters = found.count("model.parameters_linear")
+        assert rate is not None and parameters is not None
+        rates[name] = 2 * parameters * rate
+    # Bytes a second: 0.51 of the bandwidth is the most for matrices below 32 MB.
+    assert rates["small"] < 0.51 * 2.039e12 < rates["large"]
+
+
+def test_a_prompt_in_chunks_reads_the_weights_for_each() -> None:
+    work = Workload(batch=1, prompt_tokens=4096, new_tokens=16)
+    times = [
+        predicted(model(), a100(), work, GPU_SETUP.changed({"prefill_chunk_size": size})).ttft_seconds
+        for size in (8192, 4096, 1024, 64)
+    ]
+    whole = predicted(model(), a100(), work, GPU_SETUP).ttft_seconds
+    assert whole is not None and times[0] == times[1] == whole
+    assert times[2] is not None and times[3] is not None
+    assert whole < times[2] < 1.5 * whole < times[3]
+
+
+def test_tf32_quickens_float32_prompts_where_the_device_has_it() -> None:
+    plain = GPU_SETUP.changed({"dtype": "float32", "matmul_precision": "highest"})
+    work = Workload(batch=8, prompt_tokens=1024, new_tokens=8)
+
+    def gain(machine: Facts) -> float:
+        rates = [
+            predicted(small(), machine, work, plain.changed({"matmul_precision": precision})).ttft_seconds
+            for precision in ("highest", "high")
+        ]
+        assert rates[0] is not None and rates[1] is not None
+        return rates[0] / rates[1]
+
+    # 156 against 19.5 TFLOP/s on an A100; attention and the host take their share.
+    assert 4 < gain(a100()) <= 8
+    assert gain(a100(gpu__name="Tesla T4", gpu__capability=7.5, gpu__memory_total_bytes=15 * GIB)) == 1.0
+
+
+def test_continuous_batching_answers_half_of_the_prompts_half_way_through_reading() -> None:
+    many = Workload(batch=1, concurrency=64, prompt_tokens=512, new_tokens=128)
+    together = predicted(model(), a100(), many, GPU_SETUP.changed({"batch_size": 64})).ttft_seconds
+    flowing = predicted(model(), a100(), many, GPU_SETUP.changed({"batching": "continuous"})).ttft_seconds
+    assert together is not None and flowing is not None
+    assert flowing == pytest.approx(together * 33 / 64)
+
+
+def test_drafting_pays_where_checking_is_free_and_not_where_arithmetic_binds() -> None:
+    on_gpu = break_even_acceptance(model(), a100(), ONE, GPU_SETUP)
+    on_cpu = break_even_acceptance(small(), cpu(), ONE, CPU_SETUP)
+    compiled = GPU_SETUP.changed({"cache_implementation": "static", "compile": "generate"})
+    against_a_graph = break_even_acceptance(small(), a100(), ONE, compiled)
+    assert on_gpu is not None and on_cpu is not None and against_a_graph is not None
+    assert on_gpu < 0.05 < on_cpu < 0.95
+    assert against_a_graph > 0.5
+    assert break_even_acceptance(model(), Facts(), ONE, GPU_SETUP) is None
+
+
+@given(st.floats(1.0, 11.0), st.integers(1, 10))
+def test_at_the_break_even_a_pass_makes_what_plain_steps_make(cost: float, drafted: int) -> None:
+    share = drafting._needed(cost, drafted)
+    assert 0 <= share <= 1
+    if cost <= drafted + 1:
+        assert drafting.tokens_of_a_pass(share, drafted) == pytest.approx(cost, abs=0.02)
+    else:
+        assert share == 1
+
+
+def test_fp8_that_the_device_cannot_use_is_no_faster() -> None:
+    fp8 = GPU_SETUP.changed({"quantization": "fp8"})
+    old, plain = (predicted(model(), a100(), ONE, setup) for setup in (fp8, GPU_SETUP))
+    assert old == plain
+    h100 = a100(gpu__name="NVIDIA H100 80GB HBM3", gpu__capability=9.0)
+    new, plain = (predicted(model(), h100, ONE, setup) for setup in (fp8, GPU_SETUP))
+    assert new.bound == "host" and plain.bound is not None
+    assert new.total_tokens_per_second != plain.total_tokens_per_second
 
 
 def test_a_single_request_pays_for_compilation_itself() -> None:

@@ -1,0 +1,227 @@
+"""What one pass through a model costs in a setup: a step of decoding, a prompt, or the check of drafted tokens.
+
+    step    = (host^p + (weights + keys and values)^p)^(1/p) + fetched weights      p = 4, on a CPU 1: a plain sum
+    prefill = (host^p + (products + attention of the prompt)^p)^(1/p) + fetched weights, for each chunk of the prompt
+
+All terms are seconds. What is not known gives None, never another device's figure.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from packaging.version import Version
+
+from advisor.estimate import offload, room
+from advisor.estimate.constants import BANDWIDTH_SHARE, Constants, Roofline, constants
+from advisor.estimate.quantized import Quantized, quantized, scheme_of
+from advisor.estimate.shape import Shape, shape
+from advisor.estimate.weights import BYTES, dtype, is_kept
+from advisor.facts import Facts
+from advisor.plan import Memory
+from advisor.setup import Setup
+
+GRAPH_HOST_SECONDS = 0.35e-3
+"""Host time of a step that is one CUDA graph: a static cache compiled by generate (published runs on A100)."""
+MATRIX_SHARES = ((8e6, 0.32), (32e6, 0.51), (128e6, 0.66), (512e6, 0.71))
+"""Share of the bandwidth that one product reaches by the size of its matrix in bytes (published kernel tables of an
+A100; an H100 reaches the same below 32 MB and more above, an H200 and a B200 less below). Larger ones reach
+`BANDWIDTH_SHARE`. It shows where a graph has taken the host's share away: matrices of small models are too small to
+fill the device."""
+MATRICES_OF_A_LAYER = 7
+"""Queries, keys, values and output; gate, up and down."""
+PREPARING_STEPS = 5.0
+"""Host time before the first token, in units of the step's time outside the layers (seen on tiny models)."""
+ATTENTION_SHARE = 0.5
+"""Attention of a prompt reaches this share of the rate of large products (150M model, 1024 tokens, fp32 and bf16)."""
+MANY_ROWS = 4096
+"""Rows at which products are limited by arithmetic on every device."""
+FIRST_LOGITS_ONLY = Version("4.45")
+"""From here on generate computes the output projection of a prompt for its last token alone."""
+EXPERTS_AT_ONCE = Version("5.0")
+EXPERT_LOOP_SECONDS = 0.08e-3
+"""Before it a Python loop visits every expert of every layer (published runs of Qwen3-30B-A3B)."""
+EXTRA_DEVICE_HOST = 0.01
+"""Host time that each further accelerator adds, as a share (published runs on 1 to 8 GPUs)."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The seconds of one step: launched by the host, read from memory, computed beyond what reading hides."""
+
+    host: float
+    bandwidth: float
+    compute: float
+    total: float
+
+    @property
+    def bound(self) -> str:
+        """The term that dominates."""
+        return max((("host", self.host), ("bandwidth", self.bandwidth), ("compute", self.compute)), key=_second)[0]
+
+
+def _second(pair: tuple[str, float]) -> float:
+    return pair[1]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A model on a device in one setup: everything that the terms are computed from."""
+
+    shape: Shape
+    constants: Constants
+    layers: Quantized
+    setup: Setup
+    on_cpu: bool
+    element_bytes: int
+    host_factor: float
+    host_extra: float
+    all_logits: bool
+    fetch: float
+
+    def step(self, rows: int, tokens: float) -> Terms | None:
+        """One new token for each of `rows` sequences that hold `tokens` tokens each."""
+        weights, read = self._weights(rows, rows), self._weights(1, 1)
+        if weights is None or read is None:
+            return None
+        compiled = self.setup.compile not in (None, "none")
+        if self._is_graph(compiled):
+            weights, read = weights * self._small_matrices(), read * self._small_matrices()
+        cache = self._cache_seconds(rows, tokens) + self._moved_seconds(rows, tokens)
+        host = self._host(self.constants.step_host_seconds, compiled)
+        total = self._combined(host, weights + cache) + self.fetch
+        return Terms(host, min(read, weights) + cache + self.fetch, max(0.0, weights - read), total)
+
+    def checked(self, drafted: int, tokens: float) -> float | None:
+        """Seconds of one pass that checks `drafted` tokens of one sequence and makes one more."""
+        weights = self._weights(drafted + 1, drafted + 1)
+        if weights is None:
+            return None
+        cache = self._cache_seconds(1, tokens) + self._moved_seconds(1, tokens)
+        return (
+            self._combined(self._host(self.constants.step_host_seconds, compiled=False), weights + cache) + self.fetch
+        )
+
+    def recomputed(self, rows: int, tokens: float) -> Terms | None:
+        """A step without a cache: the whole sequence again."""
+        seconds = self.prefill(rows, tokens)
+        read = self._weights(1, 1)
+        if seconds is None or read is None:
+            return None
+        host = self._host(self.constants.step_host_seconds, compiled=False)
+        return Terms(host, read, max(0.0, seconds - host - read), seconds)
+
+    def prefill(self, rows: int, tokens: float) -> float | None:
+        """Seconds until the first new token of `rows` prompts of `tokens` tokens each, taken in chunks where asked."""
+        chunk = min(self.setup.prefill_chunk_size or tokens, tokens)
+        passes = ceil(tokens / chunk)
+        shown = rows * chunk if self.all_logits else rows
+        products = self._weights(rows * chunk, shown)
+        attention = self._attention(rows, tokens)
+        if products is None or attention is None:
+            return None
+        host = self._host(self.constants.step_host_seconds * PREPARING_STEPS / passes, compiled=False)
+        return passes * (self._combined(host, products + attention / passes) + self.fetch)
+
+    def _host(self, outside: float, compiled: bool) -> float:
+        """Host seconds of one pass, with `outside` spent around the layers. Compiled layers need no launching."""
+        fixed = self.shape.layers * self.constants.layer_fixed_seconds
+        if compiled and self.on_cpu:
+            return fixed + outside
+        if self._is_graph(compiled):
+            return GRAPH_HOST_SECONDS
+        layers = self.shape.layers * self.constants.layer_host_seconds * self.layers.host
+        return fixed + (layers + outside) * self.host_factor + self.host_extra
+
+    def _is_graph(self, compiled: bool) -> bool:
+        return compiled and not self.on_cpu and self.setup.cache_implementation == "static"
+
+    def _small_matrices(self) -> float:
+        """How much longer small matrices take to read than the constants, which are those of large ones, say."""
+        if not isinstance(self.constants.matrices, Roofline):
+            return 1.0
+        size = self.shape.dense / self.shape.layers / MATRICES_OF_A_LAYER * self.element_bytes
+        return next((BANDWIDTH_SHARE / share for limit, share in MATRIX_SHARES if size < limit), 1.0)
+
+    def _combined(self, host: float, device: float) -> float:
+        power = self.constants.power
+        return float((host**power + device**power) ** (1 / power))
+
+    def _weights(self, rows: float, shown: float) -> float | None:
+        """Seconds of all products for `rows` tokens; the output projection is computed for `shown` of them."""
+        layer, head = self.layers.matrices.seconds(rows), self.constants.matrices.seconds(shown)
+        experts = self._experts(rows)
+        if layer is None or head is None or experts is None:
+            return None
+        return self.shape.dense * layer + self.shape.head * head + experts
+
+    def _experts(self, rows: float) -> float | None:
+        """Seconds of the routed experts: those that any of `rows` tokens chose, each with its share of the tokens."""
+        if not self.shape.experts:
+            return 0.0
+        chance = self.shape.experts_active / self.shape.experts
+        visited = 1 - (1 - chance) ** rows
+        each = self.layers.matrices.seconds(rows * chance / visited)
+        return None if each is None else self.shape.routed * visited * each
+
+    def _cache_seconds(self, rows: float, tokens: float) -> float:
+        repeated = self.shape.attended_tokens(tokens) * self.shape.heads * self.shape.width * self.element_bytes
+        share = 1.0 if self.constants.kv_repeated else self.shape.stored_share
+        return rows * repeated * share * self.constants.kv_byte_seconds
+
+    def _moved_seconds(self, rows: float, tokens: float) -> float:
+        """Seconds in which an offloaded cache is fetched from host memory and put back, each layer once a step."""
+        if self.setup.cache_implementation not in ("offloaded", "offloaded_static"):
+            return 0.0
+        values = self.shape.attended_tokens(tokens) * self.shape.heads * self.shape.width * self.shape.stored_share
+        return 2 * rows * values * self.element_bytes / offload.PINNED_BYTES_PER_SECOND
+
+    def _attention(self, rows: float, tokens: float) -> float | None:
+        """Seconds of the attention of a whole prompt; eager attention writes and reads every score besides."""
+        many = self.constants.matrices.seconds(MANY_ROWS)
+        one = self.constants.matrices.seconds(1)
+        if many is None or one is None:
+            return None
+        # Two operations for each value of a key and a value; the causal mask halves the pairs.
+        pairs = rows * self.shape.attended_tokens(tokens) * tokens * self.shape.heads
+        seconds = pairs * self.shape.width * many / (2 * MANY_ROWS) / ATTENTION_SHARE
+        if self.setup.attn_implementation == "eager":
+            seconds += pairs * (2 * self.element_bytes + 4) * one / self.element_bytes
+        return seconds
+
+
+def running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Running | None:
+    """The model in this setup, or None where something that its speed depends on is unknown."""
+    found, scheme, kind = shape(model), _scheme(model, machine, setup), dtype(model, machine, setup)
+    if kind not in BYTES or scheme is None:
+        return None
+    # Quantized layers compute in 16 bits, and their factors were measured against bf16.
+    base = constants(machine, setup, kind if scheme == "none" or kind == "float16" else "bfloat16")
+    fetch = offload.fetch_seconds(machine, setup, memory)
+    if found is None or base is None or fetch is None or setup.cache_implementation == "quantized":
+        return None
+    layers = quantized(scheme, machine, setup, base.matrices)
+    if layers is None:
+        return None
+    version = Version(machine.text("transformers.version") or "5")
+    loop = found.experts * found.layers * EXPERT_LOOP_SECONDS if version < EXPERTS_AT_ONCE else 0.0
+    return Running(
+        shape=found,
+        constants=base,
+        layers=layers,
+        setup=setup,
+        on_cpu=room.device(machine, setup) == "cpu",
+        element_bytes=BYTES[kind],
+        host_factor=1 + EXTRA_DEVICE_HOST * (room.room(machine, setup).devices - 1),
+        host_extra=loop,
+        all_logits=version < FIRST_LOGITS_ONLY,
+        fetch=fetch,
+    )
+
+
+def _scheme(model: Facts, machine: Facts, setup: Setup) -> str | None:
+    """How the weights are kept on this device: what it cannot use is written out on load; None where unknown."""
+    scheme = scheme_of(model, setup)
+    if scheme not in ("fp8", "mxfp4"):
+        return scheme
+    kept = is_kept(scheme, machine, room.device(machine, setup))
+    return None if kept is None else scheme if kept else "none"
