@@ -198,7 +198,7 @@ class _Bench:
         measured = measure(
             self.python,
             recipe(self.subject, setup),
-            clock=setup.batching != "continuous",
+            clock=setup.batching != "continuous" and setup.speculation in (None, "none"),
             budget_seconds=self.budget.run_seconds,
             limit_seconds=self.budget.download_seconds if downloads else self.budget.limit_seconds,
             patience_seconds=self.budget.patience_seconds,

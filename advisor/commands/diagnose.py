@@ -100,7 +100,7 @@ ESTIMATORS = Estimators(
     largest_batch=memory.largest_batch,
     largest_context=memory.largest_context,
     break_even_calls=formula.break_even_calls,
-    break_even_acceptance=lambda *_: None,
+    break_even_acceptance=formula.break_even_acceptance,
 )
 
 

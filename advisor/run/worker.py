@@ -50,7 +50,8 @@ def say(stage: str, **more: Any) -> None:
 class Clock:
     """A stopping criterion that never stops and notes when the tokens of each call were ready.
 
-    Every call of generate makes exactly `new_tokens` tokens, which is how the calls are told apart.
+    Every call of generate makes exactly `new_tokens` tokens in as many steps, which is how the calls are told apart.
+    The time to a first token counts from the request's start, waiting for earlier calls included.
     """
 
     def __init__(self, wait: Any, new_tokens: int) -> None:
@@ -59,7 +60,7 @@ class Clock:
         self.ttfts: list[float] = []
         self.decode_seconds, self.decode_tokens = 0.0, 0
         wait()
-        self.started = self.call_started = time.perf_counter()
+        self.started = time.perf_counter()
 
     def __call__(self, input_ids: Any, *_: Any, **__: Any) -> Any:
         if self.seen in (0, self.new_tokens - 1):
@@ -67,12 +68,12 @@ class Clock:
         now = time.perf_counter()
         if self.seen == 0:
             self.first = now
-            self.ttfts.append(now - self.call_started)
+            self.ttfts.append(now - self.started)
         self.seen += 1
         if self.seen == self.new_tokens:
             self.decode_seconds += now - self.first
             self.decode_tokens += (self.new_tokens - 1) * input_ids.shape[0]
-            self.call_started, self.seen = now, 0
+            self.seen = 0
         return input_ids.new_zeros(input_ids.shape[0], dtype=bool)
 
 

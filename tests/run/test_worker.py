@@ -50,7 +50,7 @@ def test_the_clock_tells_calls_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = worker.Clock(lambda: None, new_tokens=2)
     for _ in range(4):
         clock(Ids([[7]]))
-    assert clock.ttfts == [1.0, 2.0]
+    assert clock.ttfts == [1.0, 3.5], "the second call waits for the first"
     assert (clock.decode_tokens, clock.decode_seconds) == (2, 1.5)
 
 
@@ -59,7 +59,7 @@ def test_a_single_token_has_no_decode_speed(monkeypatch: pytest.MonkeyPatch) -> 
     clock = worker.Clock(lambda: None, new_tokens=1)
     clock(Ids([[7]]))
     clock(Ids([[7]]))
-    assert clock.ttfts == [1.0, 2.0]
+    assert clock.ttfts == [1.0, 3.0]
     assert clock.decode_tokens == 0
 
 
