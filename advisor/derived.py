@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from packaging.version import Version
+
 from advisor.estimate.room import room
 from advisor.facts import Deferred, Fact, Facts, Known, Unknown, Value
 from advisor.plan import Estimate
@@ -20,7 +22,10 @@ TF32_CAPABILITY = 8.0
 FP8_CAPABILITY = 8.9
 """First NVIDIA compute capability that multiplies fp8 (Ada)."""
 FLASH = re.compile(r"(?:flash_attention_|kernels-community/(?:vllm-)?flash-attn)([234])(?:@.*)?")
-"""Attention backends that are FlashAttention, by package or by a kernel from the Hub, with the version in their name."""
+"""Attention backends that are FlashAttention, by package or by a kernel from the Hub, with their version."""
+VERSION = "transformers.version"
+EXPERTS_AT_ONCE = Version("5.0")
+"""From here on all experts of a layer are computed in one call, unless the setup says otherwise."""
 MOST_BATCH_TOKENS, LEAST_BATCH_TOKENS = 8192, 256
 """Tokens of one step of continuous batching: larger steps gain nothing (products are bound by arithmetic long before),
 smaller ones stretch prefill over many steps."""
@@ -78,6 +83,19 @@ def of_attention(setup: Setup) -> Facts:
     found = FLASH.fullmatch(backend)
     version = Known(int(found[1]), backend) if found else Unknown(f"{backend} is no FlashAttention")
     return Facts({"attention.flash": Known(found is not None, backend), "attention.flash_version": version})
+
+
+def of_experts(model: Facts, machine: Facts, setup: Setup) -> Facts:
+    """Whether a mixture's experts are computed one after another: as the setup says, else as the version does."""
+    count, chosen, installed = model.count("model.experts"), setup.experts_implementation, machine.text(VERSION)
+    looped: Fact = Unknown("no number of experts, or no version of transformers")
+    if count == 0:
+        looped = Known(False, "no experts")
+    elif chosen is not None:
+        looped = Known(chosen == "eager", "experts_implementation")
+    elif installed is not None:
+        looped = Known(Version(installed) < EXPERTS_AT_ONCE, f"default of transformers {installed}")
+    return Facts({"model.experts_looped": looped})
 
 
 def of_model(model: Facts, machine: Facts) -> Facts:

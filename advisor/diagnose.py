@@ -135,6 +135,7 @@ class Diagnosis:
             | baseline.device_facts(subject.machine, setup)
             | derived.of_device(subject.machine, setup)
             | derived.of_attention(setup)
+            | derived.of_experts(subject.model, subject.machine, setup)
             | derived.of_model(subject.model, subject.machine)
             | derived.of_estimate(self._predictions(subject), subject.machine, subject.workload, setup)
         )

@@ -148,6 +148,7 @@ MODEL = _declare(
     ("model.kv_latent_values", C, "values cached per token and layer by latent attention (MLA)"),
     ("model.experts", C, "routed experts per MoE layer, 0 for a dense model"),
     ("model.expert_width", C, "width of the MLP of one routed expert"),
+    ("model.experts_looped", F, "the experts of a layer are computed one after another in a Python loop"),
     ("model.experts_active", C, "routed experts used for one token"),
     ("model.tied_embeddings", F, "output projection and input embedding are one matrix"),
     ("model.checkpoint_dtype", T, "floating-point type stored in the checkpoint"),

@@ -72,6 +72,19 @@ def test_flash_attention_is_known_by_package_and_by_kernel() -> None:
     assert isinstance(derived.of_attention(Setup()).get("attention.flash"), Unknown)
 
 
+def test_experts_are_looped_as_the_setup_says_or_the_version_does() -> None:
+    cases = {("eager", "5.22.2"): True, ("grouped_mm", "4.57"): False, (None, "4.57"): True, (None, "5.0"): False}
+    for (chosen, version), expected in cases.items():
+        machine = facts(transformers__version=version)
+        found = derived.of_experts(facts(model__experts=8), machine, Setup(experts_implementation=chosen))
+        assert found.value("model.experts_looped") is expected
+    dense = derived.of_experts(facts(model__experts=0), Facts(), Setup(experts_implementation="eager"))
+    assert dense.value("model.experts_looped") is False
+    assert isinstance(
+        derived.of_experts(facts(model__experts=8), Facts(), Setup()).get("model.experts_looped"), Unknown
+    )
+
+
 def test_a_quantization_is_known_if_the_installed_library_lists_it() -> None:
     library = facts(transformers__quantizers=("bitsandbytes_4bit", "gptq"))
     for method, expected in (("none", True), ("bitsandbytes", True), ("gptq", True), ("hqq", False)):
