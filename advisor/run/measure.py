@@ -31,9 +31,9 @@ def measure(
 ) -> Measurement:
     """Run `recipe` in a fresh process of `python`; `heard` gets the stages.
 
-    `clock` is false for recipes whose generate takes no stopping criteria, or makes several tokens in a step. Timed runs take about `budget_seconds`;
-    the process is ended after `limit_seconds`, and waits at most `patience_seconds` in all for other programs to leave
-    the cores alone.
+    `clock` is false for recipes whose generate takes no stopping criteria, or makes several tokens in a step. Timed
+    runs take about `budget_seconds`; the process is ended after `limit_seconds`, and waits at most `patience_seconds`
+    in all for other programs to leave the cores alone.
     """
     reached = ["start"]
 

@@ -40,7 +40,7 @@ gauges = module_at(Path(__file__).resolve().with_name("inside_gauges.py"))
 
 FEWEST_RUNS, USUAL_RUNS, MOST_RUNS = 2, 3, 12
 LISTEN_SECONDS = 0.3
-PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "kernels", "triton", "flash_attn")
+PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "kernels", "triton", "flash_attn", "torchao", "hqq")
 
 
 def say(stage: str, **more: Any) -> None:
