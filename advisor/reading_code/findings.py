@@ -127,25 +127,20 @@ def flags(reading: Reading) -> dict[str, Fact]:
 
 
 def compiling(reading: Reading) -> dict[str, Fact]:
-    """What torch.compile is put on."""
-    compiled = [(call, call.node.args[0]) for call in reading.named("compile") if call.node.args]
-    compiled = [(call, target) for call, target in compiled if call.name == "torch.compile"]
-    methods = [
-        call
-        for call in reading.named("compile")
-        if call.name != "torch.compile" and reading.roles.of(call.receiver) == "model"
+    """What torch.compile is put on. `model.compile()` compiles in place: it is the forward pass that gets compiled."""
+    calls = reading.named("compile")
+    wrapped = [(call, call.node.args[0]) for call in calls if call.name == "torch.compile" and call.node.args]
+    in_place = [
+        call.line for call in calls if call.name != "torch.compile" and reading.roles.of(call.receiver) == "model"
     ]
 
-    def of_method(name: str) -> Fact:
-        return reading.found(
-            call.line for call, target in compiled if isinstance(target, ast.Attribute) and target.attr == name
-        )
+    def of_method(name: str) -> list[int]:
+        return [call.line for call, part in wrapped if isinstance(part, ast.Attribute) and part.attr == name]
 
-    whole = [call.line for call, target in compiled if _is_model(reading, target)]
     return {
-        "code.compiles_generate": of_method("generate"),
-        "code.compiles_forward": of_method("forward"),
-        "code.compiles_model": reading.found([*whole, *(call.line for call in methods)]),
+        "code.compiles_generate": reading.found(of_method("generate")),
+        "code.compiles_forward": reading.found([*of_method("forward"), *in_place]),
+        "code.compiles_model": reading.found(call.line for call, part in wrapped if _is_model(reading, part)),
     }
 
 
