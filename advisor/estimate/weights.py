@@ -120,12 +120,22 @@ def _padded(columns: int) -> float:
 
 
 def _reached(model: Facts, machine: Facts, wanted: str) -> int | None:
-    """Weights that a scheme replaces: torchao and quanto know linear layers alone, fp8 the stacked experts too."""
+    """Weights that a scheme replaces: linear layers, for fp8 the experts in one tensor too."""
     if wanted.startswith("bnb"):
         return reached_by_quantization(model, machine)
     if model.text("model.type") in CONV1D:
         return 0
-    return model.count("model.parameters_linear") if wanted == "fp8" else reached_by_quantization(model, machine)
+    linear = model.count("model.parameters_linear")
+    return linear if wanted == "fp8" else _without_stacked_experts(model, machine, linear)
+
+
+def _without_stacked_experts(model: Facts, machine: Facts, linear: int | None) -> int | None:
+    version = _version(machine, "transformers.version")
+    stacked = version is None or version >= CHECKPOINT_DTYPE_SINCE or model.text("model.type") in STACKED_BEFORE_5
+    experts = model.count("model.parameters_experts") if model.count("model.experts") else 0
+    if linear is None or (stacked and experts is None):
+        return None
+    return linear - (experts or 0) if stacked else linear
 
 
 def reached_by_quantization(model: Facts, machine: Facts) -> int | None:

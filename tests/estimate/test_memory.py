@@ -156,6 +156,36 @@ class TestQuantized:
         ]
         assert sizes == sorted(set(sizes))
 
+    def test_other_packages_keep_scales_of_their_own(self) -> None:
+        reached, rest = 6_979_321_856, (8_030_261_248 - 6_979_321_856) * 2
+        rows = reached // 4096
+        sizes = {
+            "torchao_int8": reached + 5 * rows,
+            "quanto_int8": reached + 2 * rows,
+            "quanto_int4": reached // 2 + 4 * (reached // 128),
+            "torchao_int4": reached * 4.25 / 8,  # 4096 and 14336 are multiples of 1024
+        }
+        for scheme, size in sizes.items():
+            found = memory(LLAMA, card(24), ONE, CUDA.changed({"quantization": scheme})).weights_bytes
+            assert found == pytest.approx(size + rest, abs=2), scheme
+
+    def test_int4_matrices_are_padded_to_the_tile(self) -> None:
+        qwen = model("qwen2.5-7b")  # 3584 columns become 4096; 18944 become 19456
+        plain, padded = (
+            memory(qwen, card(24), ONE, CUDA.changed({"quantization": scheme})).weights_bytes or 0
+            for scheme in ("quanto_int4", "torchao_int4")
+        )
+        assert 1.05 < padded / plain < 1.10
+
+    def test_fp8_on_load_needs_the_units_and_reaches_experts(self) -> None:
+        fp8 = CUDA.changed({"quantization": "fp8"})
+        assert memory(LLAMA, card(24, gpu__capability=8.6), ONE, fp8).weights_bytes == 8_030_261_248 * 2
+        assert memory(LLAMA, card(24, gpu__capability=8.9), ONE, fp8).weights_bytes == pytest.approx(
+            6_979_321_856 * 1.000244 + (8_030_261_248 - 6_979_321_856) * 2, rel=1e-6
+        )
+        mixtral = memory(model("mixtral-8x7b"), card(80, gpu__capability=9.0), ONE, fp8).weights_bytes
+        assert mixtral is not None and mixtral < 0.52 * 46_702_792_704 * 2
+
     def test_experts_in_one_tensor_stay_as_they_are(self) -> None:
         """transformers 5 stacks them; before they were linear layers like others."""
         mixtral, nf4 = model("mixtral-8x7b"), CUDA.changed({"quantization": "bnb_nf4"})

@@ -1,4 +1,4 @@
-"""Bytes of quantized weights against bitsandbytes itself, on a CPU."""
+"""Bytes of quantized weights against the packages themselves, on a CPU."""
 
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,19 @@ SCHEMES: dict[str, dict[str, Any]] = {
 def held_bytes(model: Any) -> int:
     """Bytes of all weights with their scales, each storage counted once; lookup tables of the formats left out."""
     import torch
+    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
     storages: dict[int, int] = {}
 
     def count(tensor: Any) -> None:
-        if isinstance(tensor, torch.Tensor):
+        if is_traceable_wrapper_subclass(tensor):  # of torchao and quanto: several tensors that act as one
+            for name in tensor.__tensor_flatten__()[0]:
+                count(getattr(tensor, name))
+        elif isinstance(tensor, torch.Tensor):
             storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
 
     for parameter in model.parameters():
-        count(parameter.data)
+        count(parameter if is_traceable_wrapper_subclass(parameter) else parameter.data)
         count(getattr(parameter, "SCB", None))
         state = getattr(parameter, "quant_state", None)
         while state is not None:
@@ -55,14 +59,28 @@ def held_bytes(model: Any) -> int:
     return sum(storages.values())
 
 
-@pytest.mark.filterwarnings("ignore")  # bitsandbytes and torch warn of their own ways here
-@pytest.mark.parametrize("scheme", SCHEMES)
+def quantizing(scheme: str) -> Any:
+    """The configuration as a user writes it; skips where its package is not installed."""
+    import transformers
+
+    if scheme in SCHEMES:
+        pytest.importorskip("bitsandbytes")
+        return transformers.BitsAndBytesConfig(**SCHEMES[scheme])
+    if scheme == "torchao_int8":
+        torchao = pytest.importorskip("torchao.quantization", reason="torchao is not installed")
+        return transformers.TorchAoConfig(torchao.Int8WeightOnlyConfig())
+    pytest.importorskip("optimum.quanto", reason="optimum-quanto is not installed")
+    return transformers.QuantoConfig(weights=scheme.removeprefix("quanto_"))
+
+
+@pytest.mark.filterwarnings("ignore")  # the packages and torch warn of their own ways here
+@pytest.mark.parametrize("scheme", [*SCHEMES, "torchao_int8", "quanto_int8", "quanto_int4"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_bytes_after_loading(tmp_path: Path, name: str, scheme: str) -> None:
-    pytest.importorskip("bitsandbytes")
     import torch
     import transformers
 
+    asked = quantizing(scheme)
     config = CONFIGS[name]
     request = {"config": config, "source": None, "revision": None, "trust_remote_code": False}
     seen = inside_model.describe(request)
@@ -71,10 +89,8 @@ def test_bytes_after_loading(tmp_path: Path, name: str, scheme: str) -> None:
     fresh = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**config))
     fresh.to(torch.bfloat16).save_pretrained(tmp_path)
     loaded = transformers.AutoModelForCausalLM.from_pretrained(
-        tmp_path,
-        dtype=torch.bfloat16,
-        quantization_config=transformers.BitsAndBytesConfig(**SCHEMES[scheme]),
+        tmp_path, dtype=torch.bfloat16, quantization_config=asked
     )
     predicted = weights_bytes(facts, Facts(), Setup(dtype="bfloat16", quantization=scheme), "cpu")
-    # Scales of int8 are counted by the width of the model, and nested scales end in a part of a block.
+    # Scales by row are counted by the width of the model, and nested scales end in a part of a block.
     assert predicted == pytest.approx(held_bytes(loaded), rel=0.01)
