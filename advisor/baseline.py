@@ -22,7 +22,22 @@ def baseline(stated: Mapping[str, Value], machine: Facts, model: Facts) -> tuple
     values = {name: value for name, (value, _) in defaults.items() if value is not None}
     sources = {name: source for name, (value, source) in defaults.items() if value is not None}
     setup = Setup().changed({**values, **stated})
+    implied = {name: pair for name, pair in _implied(setup).items() if name not in stated}
+    setup = setup.changed({name: value for name, (value, _) in implied.items()})
+    sources |= {name: source for name, (_, source) in implied.items()}
     return setup, {**sources, **dict.fromkeys(stated, "you")}
+
+
+def _implied(setup: Setup) -> dict[str, tuple[Value, str]]:
+    """Defaults of what takes part only because of another knob: how generate compiles, what quantizes a cache."""
+    found: dict[str, tuple[Value, str]] = {}
+    if setup.compile == "generate":
+        found["compile_mode"] = ("reduce-overhead", "default of CompileConfig")
+    elif setup.compile == "forward":
+        found["compile_mode"] = ("default", "torch's default")
+    if setup.cache_implementation == "quantized":
+        found["cache_backend"] = ("quanto", "default of a quantized cache")
+    return found
 
 
 def _defaults(machine: Facts, model: Facts) -> dict[str, tuple[Value | None, str]]:

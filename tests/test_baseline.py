@@ -1,7 +1,7 @@
 import pytest
 
 from advisor.baseline import baseline, device_facts
-from advisor.facts import Fact, Facts, Known, Unknown
+from advisor.facts import Fact, Facts, Known, Unknown, Value
 from advisor.setup import Setup
 
 
@@ -26,6 +26,24 @@ def test_what_is_stated_wins_and_says_so() -> None:
     setup, sources = baseline({"dtype": "float16"}, facts(transformers__version="5.22.2"), BF16_MODEL)
     assert setup.dtype == "float16"
     assert sources["dtype"] == "you"
+
+
+@pytest.mark.parametrize(
+    ("stated", "knob", "value"),
+    [
+        ({"compile": "generate"}, "compile_mode", "reduce-overhead"),
+        ({"compile": "forward"}, "compile_mode", "default"),
+        ({"compile": "generate", "compile_mode": "max-autotune"}, "compile_mode", "max-autotune"),
+        ({}, "compile_mode", None),
+        ({"cache_implementation": "quantized"}, "cache_backend", "quanto"),
+        ({"cache_implementation": "quantized", "cache_backend": "hqq"}, "cache_backend", "hqq"),
+        ({"cache_implementation": "static"}, "cache_backend", None),
+    ],
+)
+def test_defaults_that_follow_from_another_knob(stated: dict[str, Value], knob: str, value: str | None) -> None:
+    setup, sources = baseline(stated, facts(), BF16_MODEL)
+    assert getattr(setup, knob) == value
+    assert (sources.get(knob) == "you") is (knob in stated)
 
 
 @pytest.mark.parametrize(
