@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from packaging.version import InvalidVersion, Version
 
@@ -162,14 +163,17 @@ def _judge_clause(clause: Clause, facts: Facts) -> bool | None:
             return _COMPARE[clause.operator](_ordered(value), _ordered(literal))
 
 
+@cache
+def _version(text: str) -> "Version | str":
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return text
+
+
 def _ordered(value: Value) -> "Value | Version":
     """A value in a form that compares rightly: version texts as versions (2.10 after 2.9)."""
-    if isinstance(value, str) and value[:1].isdigit():
-        try:
-            return Version(value)
-        except InvalidVersion:
-            return value
-    return value
+    return _version(value) if isinstance(value, str) and value[:1].isdigit() else value
 
 
 _COMPARE: dict[Operator, Callable[..., bool]] = {

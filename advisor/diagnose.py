@@ -99,19 +99,22 @@ class Diagnosis:
 
     def _weight(self, declaration: Declaration, subject: Subject) -> int:
         """0 where all answers give one plan; else the most by which two of the plans differ."""
-        results = [self.compose(subject.told(declaration, value)) for value, _ in _question(declaration).answers]
-        return max(_distance(results[0], other) for other in results[1:])
+        told = [subject.told(declaration, value) for value, _ in _question(declaration).answers]
+        plans = [planner.changes(self._situation(other), other.baseline()[0]) for other in told]
+        return max(len(plans[0] ^ other) for other in plans[1:])
 
     def compose(self, subject: Subject) -> planner.Composition:
         """The planner's answer for one subject."""
-        setup, sources = subject.baseline()
-        situation = planner.Situation(
+        return planner.compose(self._situation(subject), subject.baseline()[0])
+
+    def _situation(self, subject: Subject) -> planner.Situation:
+        _, sources = subject.baseline()
+        return planner.Situation(
             self.rules,
             subject.workload.goal,
             lambda reached: self._facts(subject, reached, sources),
             lambda reached: self.estimate(subject, reached),
         )
-        return planner.compose(situation, setup)
 
     def estimate(self, subject: Subject, setup: Setup) -> Estimate:
         return self._remembered("estimate", self.estimators.estimate, subject, setup)  # type: ignore[no-any-return]
@@ -204,15 +207,6 @@ def _assumed(declaration: Declaration, subject: Subject) -> Value:
     """What the plan goes by where nobody answered."""
     kind, name = declaration.name.split(".", 1)
     return getattr(subject.workload, name) if kind == "workload" else _question(declaration).assumed
-
-
-def _distance(one: planner.Composition, other: planner.Composition) -> int:
-    """How many changes of knobs two plans do not share."""
-    changes = [
-        {(step.rule, name, value) for step in composed.steps for name, value in step.change.items()}
-        for composed in (one, other)
-    ]
-    return len(changes[0] ^ changes[1])
 
 
 def _decision(decision: Decision) -> dict[str, Any]:

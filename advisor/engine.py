@@ -12,6 +12,13 @@ def decide(rules: Sequence[Rule], facts: Facts) -> tuple[Decision, ...]:
     return tuple(Decision(rule, verdict(rule, facts)) for rule in rules)
 
 
+def fires(rule: Rule, facts: Facts) -> bool:
+    """Whether a rule fires: `verdict` without its reasons, which stops at the first condition that does not hold."""
+    if _other_task(rule, facts):
+        return False
+    return all(judge(condition, facts) is True for condition in (*rule.when, *rule.requires))
+
+
 def verdict(rule: Rule, facts: Facts) -> Verdict:
     """Silent when a condition of `when` fails; blocked when only a requirement fails; undecided when what could fail
     is unknown; fires when all hold."""

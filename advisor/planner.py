@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from advisor.conflicts import conflict
-from advisor.engine import decide, verdict
+from advisor.engine import fires, verdict
 from advisor.facts import Facts, Value
 from advisor.notes import notes
 from advisor.plan import Estimate, Note, Step
@@ -78,11 +78,7 @@ class _Search:
 
 def compose(situation: Situation, baseline: Setup) -> Composition:
     """The plan for `baseline`: steps in the order of the ladder, each with its predicted share."""
-    search = _Search(situation, baseline)
-    while (move := _best_move(search)) is not None:
-        search.taken.append(move)
-    _drop_what_no_longer_pays(search)
-    search.taken = _in_order(search)
+    search = _searched(situation, baseline)
     fired = {move.decision.rule.id: move.decision for move in search.taken}
     decisions = _decisions(search)
     passed_over = search.passed_over | _settled(search, decisions)
@@ -94,6 +90,22 @@ def compose(situation: Situation, baseline: Setup) -> Composition:
         decisions=tuple(fired.get(decision.rule.id, decision) for decision in decisions),
         passed_over={name: why for name, why in passed_over.items() if name not in fired},
     )
+
+
+def changes(situation: Situation, baseline: Setup) -> frozenset[tuple[str, str, Value]]:
+    """What the plan for `baseline` changes, as (rule, knob, value): enough to tell two plans apart."""
+    taken = _searched(situation, baseline).taken
+    return frozenset((move.decision.rule.id, name, value) for move in taken for name, value in move.change.items())
+
+
+def _searched(situation: Situation, baseline: Setup) -> _Search:
+    """The search, run to its end."""
+    search = _Search(situation, baseline)
+    while (move := _best_move(search)) is not None:
+        search.taken.append(move)
+    _drop_what_no_longer_pays(search)
+    search.taken = _in_order(search)
+    return search
 
 
 def _decisions(search: _Search) -> tuple[Decision, ...]:
@@ -108,7 +120,7 @@ def _in_order(search: _Search) -> list[Taken]:
     ordered: list[Taken] = []
     while waiting:
         facts = search.situation.facts(_after(search.baseline, ordered))
-        applies = (move for move in waiting if isinstance(verdict(move.decision.rule, facts), Fires))
+        applies = (move for move in waiting if fires(move.decision.rule, facts))
         ordered.append(next(applies, waiting[0]))
         waiting.remove(ordered[-1])
     return ordered
@@ -139,9 +151,10 @@ def _best_move(search: _Search) -> Taken | None:
     facts = search.situation.facts(setup)
     here = score(search.situation.estimate(setup), search.situation.goal)
     moves: list[tuple[float, Taken]] = []
-    for decision in decide(search.situation.rules, facts):
-        if not isinstance(decision.verdict, Fires) or not decision.rule.change:
+    for rule in search.situation.rules:
+        if not rule.change or not fires(rule, facts):
             continue
+        decision = Decision(rule, verdict(rule, facts))
         move = Taken(
             decision,
             _values(decision.rule.change, facts),
