@@ -23,6 +23,9 @@ FP8_CAPABILITY = 8.9
 """First NVIDIA compute capability that multiplies fp8 (Ada)."""
 FLASH = re.compile(r"(?:flash_attention_|kernels-community/(?:vllm-)?flash-attn)([234])(?:@.*)?")
 """Attention backends that are FlashAttention, by package or by a kernel from the Hub, with their version."""
+OVERFLOWS_FP16 = ("gemma3", "gemma3_text")
+"""Families whose activations leave the range of fp16 in an ordinary run: nan, and empty answers (transformers issue
+36822, vLLM pull request 17364). The classes of transformers 5.22 do nothing about it."""
 VERSION = "transformers.version"
 EXPERTS_AT_ONCE = Version("5.0")
 """From here on all experts of a layer are computed in one call, unless the setup says otherwise."""
@@ -101,8 +104,19 @@ def of_experts(model: Facts, machine: Facts, setup: Setup) -> Facts:
 def of_model(model: Facts, machine: Facts) -> Facts:
     """What the model is to this machine and to the installed library."""
     return Facts(
-        {"model.quantization_known": _quantization_known(model, machine), "model.heads_divide": _divide(model, machine)}
+        {
+            "model.quantization_known": _quantization_known(model, machine),
+            "model.heads_divide": _divide(model, machine),
+            "model.overflows_fp16": _overflows_fp16(model),
+        }
     )
+
+
+def _overflows_fp16(model: Facts) -> Fact:
+    kind = model.text("model.type")
+    if kind is None:
+        return Unknown("the type of the model is not known")
+    return Known(kind in OVERFLOWS_FP16, "reported for Gemma 3 alone")
 
 
 def _quantization_known(model: Facts, machine: Facts) -> Fact:

@@ -167,6 +167,7 @@ MODEL = _declare(
     ("model.needs_remote_code", F, "the config asks for code from the repository"),
     ("model.quantization_known", F, "the installed transformers carries the checkpoint's quantization out"),
     ("model.heads_divide", F, "query heads and key and value heads divide evenly by the number of devices"),
+    ("model.overflows_fp16", F, "the model's activations are known to leave the range of fp16"),
     ("model.tokenizer", F, "a tokenizer is beside the weights"),
 )
 
