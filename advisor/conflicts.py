@@ -16,6 +16,11 @@ LEAST_PAGE_TOKENS = 4
 STATIC = ("static", "offloaded_static")
 
 
+def skips_compilation(setup: Setup) -> bool:
+    """Whether generate passes over the compilation that is asked for, or nothing is asked for."""
+    return not compiles(setup) or _compile_conflict(setup) is not None
+
+
 def conflict(setup: Setup) -> str | None:
     """Why these knobs do not go together, or None. Each reason was seen by running it or stands in the library."""
     return (

@@ -11,6 +11,7 @@ from math import ceil
 
 from packaging.version import Version
 
+from advisor.conflicts import BITSANDBYTES, QUANTO, skips_compilation
 from advisor.estimate import offload, room
 from advisor.estimate.constants import BANDWIDTH_SHARE, Constants, Roofline, constants
 from advisor.estimate.quantized import Quantized, quantized, scheme_of
@@ -28,6 +29,8 @@ A100; an H100 reaches the same below 32 MB and more above, an H200 and a B200 le
 `BANDWIDTH_SHARE`. It shows where a graph has taken the host's share away: matrices of small models are too small to
 fill the device."""
 MATRICES_OF_A_LAYER = 7
+UNCOMPILED = (*BITSANDBYTES, *QUANTO, "gptq", "gptq_int8", "awq", "hqq", "mxfp4")
+"""Ways to keep weights whose quantizer says that generate may not compile the model (transformers 5.22)."""
 """Queries, keys, values and output; gate, up and down."""
 PREPARING_STEPS = 5.0
 """Host time before the first token, in units of the step's time outside the layers (seen on tiny models)."""
@@ -71,6 +74,7 @@ class Running:
     constants: Constants
     layers: Quantized
     setup: Setup
+    compiled: bool
     on_cpu: bool
     element_bytes: int
     host_factor: float
@@ -83,7 +87,7 @@ class Running:
         weights, read = self._weights(rows, rows), self._weights(1, 1)
         if weights is None or read is None:
             return None
-        compiled = self.setup.compile not in (None, "none")
+        compiled = self.compiled
         if self._is_graph(compiled):
             weights, read = weights * self._small_matrices(), read * self._small_matrices()
         cache = self._cache_seconds(rows, tokens) + self._moved_seconds(rows, tokens)
@@ -209,6 +213,7 @@ def running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Runni
         constants=base,
         layers=layers,
         setup=setup,
+        compiled=not skips_compilation(setup) and scheme not in UNCOMPILED,
         on_cpu=room.device(machine, setup) == "cpu",
         element_bytes=BYTES[kind],
         host_factor=1 + EXTRA_DEVICE_HOST * (room.room(machine, setup).devices - 1),

@@ -1,5 +1,6 @@
 """The speed formula: judged on directions that must hold, on limits that can be computed by hand, and on unknowns."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -323,6 +324,13 @@ def test_fp8_that_the_device_cannot_use_is_no_faster() -> None:
     new, plain = (predicted(model(), h100, ONE, setup) for setup in (fp8, GPU_SETUP))
     assert new.bound == "host" and plain.bound is not None
     assert new.total_tokens_per_second != plain.total_tokens_per_second
+
+
+def test_what_generate_does_not_compile_is_not_faster_for_being_asked() -> None:
+    static = replace(GPU_SETUP, cache_implementation="static", quantization="bnb_nf4")
+    asked = replace(static, compile="generate")
+    assert total(model(), a100(), ONE, asked) == total(model(), a100(), ONE, static)
+    assert break_even_calls(model(), a100(), ONE, asked, BARE) is None
 
 
 def test_a_single_request_pays_for_compilation_itself() -> None:
