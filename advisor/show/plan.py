@@ -150,7 +150,7 @@ def _step_body(step: Step) -> Group:
     lines: list[RenderableType] = [
         Text(f"Found: {step.summary}"),
         f"Change: [green]{settings(step.change)}[/]",
-        Text(f"Because {'; '.join(_reason(because) for because in step.because)}", style="dim"),
+        Text(f"Because {_because(step)}", style="dim"),
     ]
     lines += [Text(f"In your script: {place}") for place in beside.script_places(step.because)]
     if step.effect.quality:
@@ -159,6 +159,25 @@ def _step_body(step: Step) -> Group:
         ways = "; else ".join(settings(change) for change in step.fallbacks)
         lines.append(f"[dim]If it does not hold: {ways}[/]")
     return Group(*lines)
+
+
+MOST_REASONS = 5
+"""Reasons that are written out; `perf-advisor rule ID` has them all."""
+
+
+def _because(step: Step) -> str:
+    """What settled the rule: knobs that change first, then machine, model and workload, then what is taken as given."""
+    ordered = sorted(step.because, key=lambda because: _weight(str(because["clause"]), step))
+    told = [_reason(because) for because in ordered[:MOST_REASONS]]
+    rest = len(ordered) - len(told)
+    return "; ".join(told) + (f"; and {rest} more" if rest else "")
+
+
+def _weight(clause: str, step: Step) -> int:
+    name = clause.removeprefix("not ").split()[0]
+    if name.startswith("setup."):
+        return 0 if name.removeprefix("setup.") in step.change else 3
+    return 2 if name.endswith((".installed", ".found", ".version")) else 1
 
 
 def _reason(because: dict[str, object]) -> str:
