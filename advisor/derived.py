@@ -178,6 +178,10 @@ def _deferred(predictions: Predictions, load: Workload, setup: Setup) -> dict[st
         alone = replace(setup, device_map=None, max_memory=None)
         return _known(predictions.estimate(alone).memory.fits, "the memory estimate is incomplete")
 
+    def plain_cache_fits() -> Fact:
+        plain = setup.changed({"cache_implementation": "dynamic", "compile": "none"})
+        return _known(predictions.estimate(plain).memory.fits, "the memory estimate is incomplete")
+
     def calls() -> Fact:
         found = predictions.break_even_calls(setup)
         return _known(math.ceil(found[1]) if found else None, "nothing is compiled, or nothing is known to be gained")
@@ -185,6 +189,7 @@ def _deferred(predictions: Predictions, load: Workload, setup: Setup) -> dict[st
     return {
         "estimate.largest_batch": Deferred(largest_batch),
         "estimate.one_device_fits": Deferred(one_device_fits),
+        "estimate.plain_cache_fits": Deferred(plain_cache_fits),
         "estimate.compile_break_even_calls": Deferred(calls),
         "estimate.batch_tokens": Deferred(lambda: _batch_tokens(predictions, setup)),
         "estimate.largest_context": Deferred(lambda: _known(predictions.largest_context(setup), "no size is known")),

@@ -194,6 +194,7 @@ ESTIMATE = _declare(
     ("estimate.largest_batch", C, "prompts of this workload that fit in one call"),
     ("estimate.largest_context", C, "tokens of the longest sequence that fits with this batch"),
     ("estimate.one_device_fits", F, "the setup would fit on one device, without a device_map"),
+    ("estimate.plain_cache_fits", F, "the setup with a growing cache in the weights' type on the device would fit"),
     ("estimate.total_bytes", C, "predicted memory of the setup"),
     ("estimate.weights_bytes", C, "predicted memory of its weights"),
     ("estimate.offloaded_bytes", C, "weights that find no room on the devices"),

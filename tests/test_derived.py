@@ -129,6 +129,15 @@ def test_one_device_is_judged_without_the_device_map() -> None:
     assert found.value("estimate.one_device_fits") is True
 
 
+def test_a_plain_cache_is_judged_by_the_setup_with_a_growing_one() -> None:
+    found = of_estimate(
+        setup=Setup(device="cuda", cache_implementation="offloaded_static", compile="generate"),
+        estimate=lambda setup: estimate(fits=setup.cache_implementation == "dynamic" and setup.compile == "none"),
+    )
+    assert found.value("estimate.fits") is False
+    assert found.value("estimate.plain_cache_fits") is True
+
+
 def test_the_prefill_share_is_what_decoding_leaves() -> None:
     # 5 tokens/s in all against 10 while decoding: half of the time, and the first token of 128 is no step.
     found = of_estimate(load=Workload(new_tokens=128)).number("estimate.prefill_share")
