@@ -1,10 +1,11 @@
 """What all tests share: no test touches the user's own folders, or the network."""
 
 import functools
+import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,14 @@ def snapshot(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert screen == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[[Sequence[str]], dict[str, str]]:
+    """The recipes that the installed transformers would refuse, with the reason; see accepted.py."""
+    spec = importlib.util.spec_from_file_location("accepted", Path(__file__).with_name("accepted.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    answer: Callable[[Sequence[str]], dict[str, str]] = module.refused
+    return answer
