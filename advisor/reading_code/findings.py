@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from advisor.facts import Fact, Known, Unknown, Value
@@ -21,6 +21,8 @@ class Reading:
     source: Source
     script: Script
     roles: Roles
+    loops: dict[int, bool] = field(default_factory=dict)
+    """For each loop looked at, by identity, whether it goes over prompts one by one."""
 
     @classmethod
     def of(cls, source: Source) -> "Reading":
@@ -59,6 +61,11 @@ class Reading:
             for call in self.script.calls
             if call.method in ("from_pretrained", "from_config") and self.roles.of(call.node) == "model"
         ]
+
+    @cached_property
+    def bnb_configs(self) -> dict[int, Call]:
+        """Configurations of bitsandbytes, by the identity of their node."""
+        return {id(call.node): call for call in self.named("BitsAndBytesConfig")}
 
     @cached_property
     def tokenizes(self) -> list[Call]:

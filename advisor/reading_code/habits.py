@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterable, Iterator
 
 from advisor.facts import Fact, Unknown
-from advisor.reading_code.calls import Call, Function, Loop
+from advisor.reading_code.calls import Call, Loop
 from advisor.reading_code.findings import Reading
 
 CLOCKS = ("time", "perf_counter", "perf_counter_ns", "monotonic", "time_ns", "process_time", "default_timer")
@@ -42,11 +42,18 @@ def answering(reading: Reading) -> list[Call]:
     """Calls of generate and of pipelines, and of the script's own functions that make such a call."""
     direct = [*reading.generates, *reading.piped]
     inside = {call.around.function.name for call in direct if call.around.function is not None}
-    return direct + [call for call in reading.script.calls if call.method in inside and call not in direct]
+    known = {id(call) for call in direct}
+    return direct + [call for call in reading.script.calls if call.method in inside and id(call) not in known]
 
 
 def _prompt_loop(reading: Reading, call: Call) -> bool:
-    return bool(call.around.loops) and _over_single_things(reading, call.around.loops[-1])
+    """Whether the innermost loop around a call goes over prompts; each loop is looked at once."""
+    if not call.around.loops:
+        return False
+    loop = call.around.loops[-1]
+    if id(loop) not in reading.loops:
+        reading.loops[id(loop)] = _over_single_things(reading, loop)
+    return reading.loops[id(loop)]
 
 
 def _over_single_things(reading: Reading, loop: Loop) -> bool:
@@ -135,17 +142,18 @@ def no_gradients(reading: Reading) -> Fact:
     if any(not call.around.function and reading.script.literal(_first(call)) is False for call in switches):
         return reading.at(True, switches[0].line)
     recording = [call.line for call in reading.forwards if not call.around.no_gradients]
-    if recording and any(not _called_quietly(reading, call) for call in reading.forwards):
+    if recording and not _all_called_quietly(reading):
         return reading.at(False, min(recording))
     return reading.at(True, reading.forwards[0].line)
 
 
-def _called_quietly(reading: Reading, call: Call) -> bool:
-    """The function that holds a call is itself only called where gradients are off."""
-    if call.around.no_gradients or call.around.function is None:
-        return call.around.no_gradients
-    uses = reading.named(call.around.function.name)
-    return bool(uses) and all(use.around.no_gradients for use in uses)
+def _all_called_quietly(reading: Reading) -> bool:
+    """Each function that holds a recording call is itself only called where gradients are off."""
+    loud = [call.around.function for call in reading.forwards if not call.around.no_gradients]
+    names = {None if function is None else function.name for function in loud}
+    uses = [call for call in reading.script.calls if call.method in names]
+    called = {call.method for call in uses}
+    return names <= called and all(use.around.no_gradients for use in uses)
 
 
 def _first(call: Call) -> ast.expr | None:
@@ -206,21 +214,21 @@ def times_first_call(reading: Reading) -> Fact:
         return reading.at(False, None)
     if any("warm" in call.name.lower() for call in reading.script.calls):
         return reading.at(False, None)
-    timed = [line for function in _functions(clocks) if (line := _timed_first(calls, clocks, function)) is not None]
-    return reading.found(timed)
+    ticks, answers = _by_function(clocks), _by_function(calls)
+    return reading.found(
+        answers[function][0]
+        for function, ticked in ticks.items()
+        if function in answers and ticked[0] <= answers[function][0] < ticked[-1]
+    )
 
 
 def _is_clock(call: Call) -> bool:
     return call.name.split(".")[0] in CLOCK_OWNERS
 
 
-def _functions(calls: Iterable[Call]) -> list[Function | None]:
-    return list({id(call.around.function): call.around.function for call in calls}.values())
-
-
-def _timed_first(calls: list[Call], clocks: list[Call], function: Function | None) -> int | None:
-    here = sorted(call.line for call in calls if call.around.function is function)
-    ticks = sorted(clock.line for clock in clocks if clock.around.function is function)
-    if not here or len(ticks) < 2:
-        return None
-    return here[0] if ticks[0] <= here[0] < ticks[-1] else None
+def _by_function(calls: Iterable[Call]) -> dict[int, list[int]]:
+    """The lines of calls, in order, by the function they stand in."""
+    found: dict[int, list[int]] = {}
+    for call in sorted(calls, key=lambda call: call.line):
+        found.setdefault(id(call.around.function), []).append(call.line)
+    return found

@@ -12,7 +12,7 @@ from advisor.facts import Known, Value
 from advisor.reading_code.calls import Call, spelled_out
 from advisor.reading_code.findings import Reading, flags
 from advisor.reading_code.habits import loop_lines
-from advisor.reading_code.loading import bnb_configs, loaders, loading_arguments
+from advisor.reading_code.loading import loaders, loading_arguments
 from advisor.setup import knobs as all_knobs
 from advisor.setup import unusable
 
@@ -141,7 +141,7 @@ def device_named(value: object) -> str | None:
 
 def _of_quantizing(reading: Reading, node: ast.expr) -> Iterator[Statement]:
     config = reading.script.value(node)
-    call = next((call for call in bnb_configs(reading) if call.node is config), None)
+    call = reading.bnb_configs.get(id(config))
     if call is None or call.open:
         return
     told = {name: reading.script.literal(value) for name, value in call.arguments.items()}

@@ -51,14 +51,12 @@ def _loads_again(reading: Reading) -> Iterator[int]:
             yield call.line
 
 
-def bnb_configs(reading: Reading) -> list[Call]:
-    return reading.named("BitsAndBytesConfig")
-
-
 def four_bit(reading: Reading) -> dict[str, Fact]:
     """The type of 4-bit weights and whether arithmetic was left at its default, float32."""
     configs = [
-        call for call in bnb_configs(reading) if reading.script.literal(call.arguments.get("load_in_4bit")) is True
+        call
+        for call in reading.named("BitsAndBytesConfig")
+        if reading.script.literal(call.arguments.get("load_in_4bit")) is True
     ]
     if not configs:
         none = Unknown("the script configures no 4-bit weights")
