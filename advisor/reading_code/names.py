@@ -32,12 +32,6 @@ def names(reading: Reading) -> dict[str, Fact]:
     return {"code.names": Known(tuple(sorted(found)), places or reading.source.name)}
 
 
-def place_of(name: str, source: str) -> str | None:
-    """Where one of the names stands, from the source of the fact."""
-    places = (part.rpartition(" ") for part in source.split(", "))
-    return next((place for place, _, listed in places if listed == name), None)
-
-
 def _all(reading: Reading) -> Iterator[tuple[str, int]]:
     for call in reading.script.calls:
         yield from _in_call(reading, call)
