@@ -1,0 +1,57 @@
+"""Knobs that do not go together are refused with the reason, and nothing else is."""
+
+from typing import Any
+
+import pytest
+
+from advisor.conflicts import conflict
+from advisor.setup import Setup, knobs
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"quantization": "quanto_int8", "compile": "forward"}, "quanto cannot be compiled"),
+        ({"use_cache": False, "prefill_chunk_size": 64}, "in chunks without a cache"),
+        ({"cache_implementation": "quantized", "cache_backend": "quanto", "cache_bits": 8}, "takes 2, 4 bits"),
+        ({"cache_implementation": "quantized", "cache_bits": 8}, "takes 2, 4 bits"),
+        ({"cache_implementation": "quantized", "cache_backend": "hqq", "cache_bits": 5}, "takes 1, 2, 3, 4, 8 bits"),
+        ({"speculation": "prompt_lookup", "batch_size": 2}, "one prompt at a time"),
+        ({"speculation": "prompt_lookup", "cache_implementation": "static"}, "static cache cannot take"),
+        ({"speculation": "prompt_lookup", "cache_implementation": "quantized"}, "from a quantized cache"),
+        ({"speculation": "prompt_lookup", "use_cache": False}, "needs the cache"),
+        ({"speculation": "prompt_lookup", "batching": "continuous"}, "does not draft"),
+        ({"batching": "continuous", "page_size": 3}, "at least 4 tokens"),
+        ({"quantization": "fp8", "device": "cpu"}, "need a GPU or XPU"),
+        ({"quantization": "torchao_int4", "device": "cpu"}, "need an NVIDIA GPU"),
+        ({"quantization": "torchao_int4", "dtype": "float16"}, "need bfloat16"),
+    ],
+)
+def test_what_the_library_refuses(values: dict[str, Any], told: str) -> None:
+    assert told in (conflict(Setup(**values)) or "")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"quantization": "torchao_int8", "compile": "generate", "cache_implementation": "static", "device": "cuda"},
+        {"quantization": "torchao_int4", "device": "cuda", "dtype": "bfloat16"},
+        {"cache_implementation": "quantized", "cache_backend": "hqq", "cache_bits": 8},
+        {"cache_implementation": "dynamic", "cache_backend": "hqq", "cache_bits": 8},
+        {"speculation": "prompt_lookup", "batching": "loop", "batch_size": 8},
+        {"speculation": "prompt_lookup", "prefill_chunk_size": 64},
+        {"speculation": "none", "cache_implementation": "static"},
+        {"page_size": 1},
+        {"batching": "continuous", "page_size": 4},
+        {"prefill_chunk_size": 64, "cache_implementation": "static"},
+    ],
+)
+def test_what_it_takes_or_ignores(values: dict[str, Any]) -> None:
+    assert conflict(Setup(**values)) is None
+
+
+def test_no_value_is_refused_for_itself() -> None:
+    """A value that conflicts with nothing but itself would be no value."""
+    alone = [(name, value) for name, knob in knobs().items() for value in knob.values]
+    refused = {(name, value) for name, value in alone if conflict(Setup(**{name: value}))}  # type: ignore[arg-type]
+    assert refused == {("compile", "generate")}, "which needs a static cache beside it"
