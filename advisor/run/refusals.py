@@ -18,6 +18,7 @@ CHUNKS_SINCE = Version("4.51")
 PROMPT_LOOKUP_SINCE = Version("4.37")
 QUANTIZERS_SINCE = {"torchao": Version("4.45"), "quanto": Version("4.40"), "fp8": Version("4.49")}
 QUANTIZED_CACHE_SINCE = Version("4.42")
+FP8_CACHE_SINCE = Version("5.21")
 # Values that change nothing about training, so that a setup may carry them through a measurement of generation.
 NOT_TRAINING = {"adapters": "none", "optimizer": "adamw", "gradient_checkpointing": False, "padding_free": False}
 TRAINING = (*NOT_TRAINING, "eval_accumulation_steps")
@@ -75,6 +76,7 @@ def _versions(subject: Subject, setup: Setup) -> Iterator[Mistake]:
         "prefill_chunk_size": CHUNKS_SINCE if setup.prefill_chunk_size else None,
         "speculation": PROMPT_LOOKUP_SINCE if speculates(setup) else None,
         "cache_implementation": QUANTIZED_CACHE_SINCE if setup.cache_implementation == "quantized" else None,
+        "cache_backend": FP8_CACHE_SINCE if setup.cache_backend == "fp8" else None,
         "quantization": QUANTIZERS_SINCE.get(package) if quantizes(setup) else None,
     }
     for name, since in needs.items():

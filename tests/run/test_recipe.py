@@ -255,6 +255,7 @@ def test_tokens_are_drafted_for_one_prompt_at_a_time() -> None:
         ("4.50", {"prefill_chunk_size": 256}, "4.51"),
         ("4.36", {"speculation": "prompt_lookup", "batching": "loop"}, "4.37"),
         ("4.41", {"cache_implementation": "quantized"}, "4.42"),
+        ("5.20", {"cache_implementation": "quantized", "cache_backend": "fp8"}, "5.21"),
         ("4.44", {"quantization": "torchao_int8"}, "4.45"),
         ("4.39", {"quantization": "quanto_int4"}, "4.40"),
         ("4.48", {"quantization": "fp8"}, "4.49"),
