@@ -21,17 +21,23 @@ from advisor.facts import Facts
 from advisor.plan import Memory
 from advisor.setup import Setup
 
-GRAPH_HOST_SECONDS = 0.35e-3
-"""Host time of a step that is one CUDA graph: a static cache compiled by generate (published runs on A100)."""
-MATRIX_SHARES = ((8e6, 0.32), (32e6, 0.51), (128e6, 0.66), (512e6, 0.71))
+GRAPH_SECONDS, GRAPH_LAYER_SECONDS = 0.35e-3, 0.09e-3
+"""What a step costs at least as one CUDA graph (a static cache compiled by generate), beside what generate does around
+the layers: in all (published runs on A100), and for each layer, whose kernels follow one another however small they
+are. The second comes from T5-small, which is nearly all host: six layers went from 3.85 to 1.10 ms a step
+(transformers pull request 30845), of which a seventh of 3.85 ms stays around the layers. Its layers attend to the
+encoder too, so that the figure is rather high for others."""
+HBM_BITS = 2048
+"""Buses as wide as this belong to stacked memory (HBM2 has 1024 bits a stack); GDDR cards have at most 512."""
+HBM_SHARES = ((8e6, 0.32), (32e6, 0.51), (128e6, 0.66), (512e6, 0.71))
+GDDR_SHARES = ((8e6, 0.64),)
 """Share of the bandwidth that one product reaches by the size of its matrix in bytes (published kernel tables of an
-A100; an H100 reaches the same below 32 MB and more above, an H200 and a B200 less below). Larger ones reach
-`BANDWIDTH_SHARE`. It shows where a graph has taken the host's share away: matrices of small models are too small to
-fill the device."""
+A100, where an H100 reaches the same below 32 MB and more above; and of an RTX PRO 6000). Larger ones reach
+`BANDWIDTH_SHARE`: matrices of small models are too small to fill the device."""
 MATRICES_OF_A_LAYER = 7
+"""Queries, keys, values and output; gate, up and down."""
 UNCOMPILED = (*BITSANDBYTES, *QUANTO, "gptq", "gptq_int8", "awq", "hqq", "mxfp4")
 """Ways to keep weights whose quantizer says that generate may not compile the model (transformers 5.22)."""
-"""Queries, keys, values and output; gate, up and down."""
 PREPARING_STEPS = 5.0
 """Host time before the first token, in units of the step's time outside the layers (seen on tiny models)."""
 ATTENTION_SHARE = 0.5
@@ -81,6 +87,7 @@ class Running:
     host_extra: float
     all_logits: bool
     fetch: float
+    matrix_shares: tuple[tuple[float, float], ...]
 
     def step(self, rows: int, tokens: float) -> Terms | None:
         """One new token for each of `rows` sequences that hold `tokens` tokens each."""
@@ -88,8 +95,8 @@ class Running:
         if weights is None or read is None:
             return None
         compiled = self.compiled
-        if self._is_graph(compiled):
-            weights, read = weights * self._small_matrices(), read * self._small_matrices()
+        small = self._small_matrices()
+        weights, read = weights * small, read * small
         cache = self._cache_seconds(rows, tokens) + self._moved_seconds(rows, tokens)
         host = self._host(self.constants.step_host_seconds, compiled)
         total = self._combined(host, weights + cache) + self.fetch
@@ -132,7 +139,7 @@ class Running:
         if compiled and self.on_cpu:
             return fixed + outside
         if self._is_graph(compiled):
-            return GRAPH_HOST_SECONDS
+            return max(GRAPH_SECONDS, self.shape.layers * GRAPH_LAYER_SECONDS) + outside * self.host_factor
         layers = self.shape.layers * self.constants.layer_host_seconds * self.layers.host
         return fixed + (layers + outside) * self.host_factor + self.host_extra
 
@@ -144,7 +151,7 @@ class Running:
         if not isinstance(self.constants.matrices, Roofline):
             return 1.0
         size = self.shape.dense / self.shape.layers / MATRICES_OF_A_LAYER * self.element_bytes
-        return next((BANDWIDTH_SHARE / share for limit, share in MATRIX_SHARES if size < limit), 1.0)
+        return next((BANDWIDTH_SHARE / share for limit, share in self.matrix_shares if size < limit), 1.0)
 
     def _combined(self, host: float, device: float) -> float:
         power = self.constants.power

@@ -241,7 +241,8 @@ def test_compiling_takes_the_host_out_of_a_step() -> None:
     compiled = {"cache_implementation": "static", "compile": "generate"}
     on_gpu = predicted(small(), a100(), ONE, GPU_SETUP.changed(compiled))
     assert on_gpu.decode_tokens_per_second is not None
-    assert on_gpu.decode_tokens_per_second > 10 / (17 * 0.77e-3)
+    # What is done around the layers stays (0.77 ms), and sixteen layers take 0.09 ms each.
+    assert 0.8 < on_gpu.decode_tokens_per_second * (0.77e-3 + 16 * 0.09e-3) <= 1
     gain = total(small(), cpu(), ONE, CPU_SETUP.changed(compiled)) / total(small(), cpu(), ONE, CPU_SETUP)
     assert 1.05 < gain < 1.3
 
