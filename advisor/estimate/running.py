@@ -227,7 +227,14 @@ def running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Runni
         host_extra=loop,
         all_logits=version < FIRST_LOGITS_ONLY,
         fetch=fetch,
+        matrix_shares=_matrix_shares(machine),
     )
+
+
+def _matrix_shares(machine: Facts) -> tuple[tuple[float, float], ...]:
+    """The table for this kind of memory; none where the bus is unknown."""
+    bits = machine.count("gpu.bus_width_bits")
+    return () if bits is None else HBM_SHARES if bits >= HBM_BITS else GDDR_SHARES
 
 
 def _scheme(model: Facts, machine: Facts, setup: Setup) -> str | None:
