@@ -1,5 +1,6 @@
 """The cache's formula against the caches of the installed transformers, byte for byte."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -163,6 +164,42 @@ def test_an_fp8_cache_keeps_one_byte_for_each_value(made: dict[str, tuple[Any, F
     setup = Setup(device="cpu", cache_implementation="quantized", cache_backend="fp8")
     told = cache.kept(facts, machine(), setup, cache.Request(2, 10, 4), itemsize=4)
     assert told is not None and told.end == stored
+
+
+def plain_tensors(value: Any) -> Iterator[Any]:
+    """The tensors inside a cache's states: of tuples, of dicts, and of tensors that are made of others."""
+    import torch
+    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+    if isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from plain_tensors(part)
+    elif is_traceable_wrapper_subclass(value):
+        yield from (part for name in value.__tensor_flatten__()[0] for part in plain_tensors(getattr(value, name)))
+    elif isinstance(value, torch.Tensor):
+        yield value
+
+
+@pytest.mark.filterwarnings("ignore")  # the packages warn of their own ways here
+@pytest.mark.parametrize(
+    ("backend", "bits"), [("quanto", 2), ("quanto", 4), ("hqq", 1), ("hqq", 2), ("hqq", 3), ("hqq", 4), ("hqq", 8)]
+)
+@pytest.mark.parametrize("new", [1, 5, 140])
+def test_a_quantized_cache_keeps_scales_and_the_newest_tokens(
+    made: dict[str, tuple[Any, Facts]], backend: str, bits: int, new: int
+) -> None:
+    package = {"quanto": "optimum.quanto", "hqq": "hqq.core.quantize"}[backend]
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    model, facts = made["llama"]
+    kept = generated(model, 4, 64, new, "quantized", cache_config={"backend": backend, "nbits": bits})
+    storages = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for layer in kept.layers
+        for tensor in plain_tensors([layer.keys, layer.values, layer._quantized_keys, layer._quantized_values])
+    }
+    setup = Setup(device="cpu", cache_implementation="quantized", cache_backend=backend, cache_bits=bits)
+    told = cache.kept(facts, machine(), setup, cache.Request(4, 64, new), itemsize=4)
+    assert told is not None and told.end == pytest.approx(sum(storages.values()), rel=0.002)
 
 
 @pytest.mark.parametrize(("prompt", "new"), [(10, 1), (10, 2), (3, 2), (3, 4), (3, 9), (WINDOW, 1), (WINDOW - 1, 2)])
