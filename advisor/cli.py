@@ -114,6 +114,9 @@ def _diagnose(commands: _Commands) -> None:
         ("repeats", "whether one process serves many requests of about one shape"),
         ("mixed-lengths", "whether the prompts of a batch differ much in length"),
         ("reads-attention-weights", "whether your code reads attention weights"),
+        ("turns", "whether requests are turns of conversations"),
+        ("grounded", "whether answers repeat passages of the prompt"),
+        ("sampling", "whether tokens are drawn by chance (do_sample=True)"),
     ):
         parser.add_argument(f"--{name}", choices=("yes", "no"), help=line)
     parser.add_argument("--quantize", choices=("never", "to_fit", "freely"), help="when weights may be quantized")

@@ -29,6 +29,9 @@ class Workload:
     repeats: bool = True
     mixed_lengths: bool = False
     reads_attention_weights: bool = False
+    turns: bool = False
+    grounded: bool = False
+    sampling: bool = False
     quantize: str = "to_fit"
     stated: tuple[str, ...] = ()
     """The names that the user gave or answered; all others are assumed."""
@@ -96,6 +99,9 @@ DECLARATIONS: tuple[Declaration, ...] = (
         "the caller reads attention weights (output_attentions=True)",
         question=Question("Does your code read attention weights (output_attentions=True)?", YES_NO, False),
     ),
+    Declaration("workload.turns", Kind.FLAG, "requests are turns of conversations, each with all turns before it"),
+    Declaration("workload.grounded", Kind.FLAG, "answers repeat passages of the prompt (summaries, edited code)"),
+    Declaration("workload.sampling", Kind.FLAG, "tokens are drawn by chance (do_sample=True), not the likeliest taken"),
     Declaration(
         "workload.quantize",
         Kind.NAME,

@@ -25,7 +25,7 @@ from advisor.show import terminal
 from advisor.workload import Workload
 
 SIZES = ("task", "goal", "batch", "prompt_tokens", "new_tokens", "concurrency", "quantize")
-FLAGS = ("repeats", "mixed_lengths", "reads_attention_weights")
+FLAGS = ("repeats", "mixed_lengths", "reads_attention_weights", "turns", "grounded", "sampling")
 DEFAULT_OUTPUT = Path("plan.json")
 
 
