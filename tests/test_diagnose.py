@@ -68,7 +68,8 @@ def names(declarations: list[Declaration]) -> list[str]:
 def test_what_cannot_change_the_plan_is_not_asked() -> None:
     open_questions = names(diagnosis().open_questions(subject(Workload())))
     assert "setup.batching" not in open_questions, "there is one prompt: nothing to batch"
-    assert "workload.mixed_lengths" not in open_questions
+    once = names(diagnosis().open_questions(subject(Workload(repeats=False))))
+    assert "workload.mixed_lengths" not in once, "neither a batch nor a compiled step whose shapes could change"
     assert "workload.reads_attention_weights" not in open_questions, "attention is not eager"
 
 
