@@ -70,7 +70,6 @@ def test_what_cannot_change_the_plan_is_not_asked() -> None:
     assert "setup.batching" not in open_questions, "there is one prompt: nothing to batch"
     once = names(diagnosis().open_questions(subject(Workload(repeats=False))))
     assert "workload.mixed_lengths" not in once, "neither a batch nor a compiled step whose shapes could change"
-    assert "workload.reads_attention_weights" not in open_questions, "attention is not eager"
 
 
 def test_what_changes_the_plan_is_asked() -> None:
