@@ -191,12 +191,20 @@ def _deferred(predictions: Predictions, load: Workload, setup: Setup) -> dict[st
         "estimate.one_device_fits": Deferred(one_device_fits),
         "estimate.plain_cache_fits": Deferred(plain_cache_fits),
         "estimate.compile_break_even_calls": Deferred(calls),
+        "estimate.largest_in_flight": Deferred(lambda: _in_flight(predictions, load, setup)),
         "estimate.batch_tokens": Deferred(lambda: _batch_tokens(predictions, setup)),
         "estimate.largest_context": Deferred(lambda: _known(predictions.largest_context(setup), "no size is known")),
         "estimate.speculation_break_even": Deferred(
             lambda: _known(predictions.break_even_acceptance(setup), "no speed is known for this device")
         ),
     }
+
+
+def _in_flight(predictions: Predictions, load: Workload, setup: Setup) -> Fact:
+    """Requests that continuous batching can hold at a time, at most all that there are."""
+    paged = setup.changed({"batching": "continuous", "cache_implementation": "dynamic", "compile": "none"})
+    largest = predictions.largest_batch(replace(paged, batch_size=None))
+    return _known(min(largest, load.batch * load.concurrency) if largest else None, "not even one fits, or no size")
 
 
 def _batch_tokens(predictions: Predictions, setup: Setup) -> Fact:

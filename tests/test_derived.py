@@ -149,6 +149,12 @@ def test_the_largest_batch_is_never_more_than_is_at_hand() -> None:
     assert of_estimate(load=Workload(batch=2)).value("estimate.largest_batch") == 2
 
 
+def test_in_flight_are_at_most_all_requests() -> None:
+    assert of_estimate().value("estimate.largest_in_flight") == 6
+    assert of_estimate(load=Workload(batch=2, concurrency=2)).value("estimate.largest_in_flight") == 4
+    assert of_estimate(largest_batch=lambda setup: 0).value("estimate.largest_in_flight") is None
+
+
 def test_compilation_has_paid_back_at_the_latest_estimate() -> None:
     assert of_estimate().value("estimate.compile_break_even_calls") == 10
 
