@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from packaging.version import Version
 
+from advisor.estimate import spread
 from advisor.estimate.room import room
 from advisor.facts import Deferred, Fact, Facts, Known, Unknown, Value
 from advisor.plan import Estimate
@@ -53,6 +54,8 @@ def of_device(machine: Facts, setup: Setup) -> Facts:
             "device.fast_tf32": _reaches(setup, capability, TF32_CAPABILITY),
             "device.fast_fp8": _reaches(setup, capability, FP8_CAPABILITY),
             "device.memory_all_free_bytes": _all_free(machine, setup),
+            "device.unequal_free_memory": _known(spread.unequal(machine), "not every device tells"),
+            "continuous.limited": Known(setup.max_batch_tokens is not None, "setup"),
         }
     )
 
@@ -69,12 +72,11 @@ def _all_free(machine: Facts, setup: Setup) -> Fact:
     """Free memory of all devices of the setup's kind together, in bytes."""
     if setup.device == "cpu":
         return machine.get("host.ram_available_bytes")
-    count = machine.count("gpu.count") or 0
-    sizes = [machine.count(f"gpu.{index}.memory_free_bytes") for index in range(count)]
-    known = [size for size in sizes if size is not None]
-    if not sizes or len(known) < len(sizes):
-        return machine.get("gpu.memory_free_bytes") if count <= 1 else Unknown("not every device tells")
-    return Known(sum(known), "sum over the devices")
+    sizes = spread.free_sizes(machine)
+    if sizes is None:
+        alone = (machine.count("gpu.count") or 0) <= 1
+        return machine.get("gpu.memory_free_bytes") if alone else Unknown("not every device tells")
+    return Known(sum(sizes), "sum over the devices")
 
 
 def of_attention(setup: Setup) -> Facts:
@@ -107,6 +109,7 @@ def of_model(model: Facts, machine: Facts) -> Facts:
         {
             "model.quantization_known": _quantization_known(model, machine),
             "model.heads_divide": _divide(model, machine),
+            "model.tensor_parallel_size": _tensor_parallel_size(model, machine),
             "model.overflows_fp16": _overflows_fp16(model),
         }
     )
@@ -139,6 +142,14 @@ def _divide(model: Facts, machine: Facts) -> Fact:
     return Known(all(number % count == 0 for number in known), "heads and devices")
 
 
+def _tensor_parallel_size(model: Facts, machine: Facts) -> Fact:
+    """The most devices here by which query heads and key and value heads divide evenly."""
+    count, heads, pairs = machine.count("gpu.count"), model.count("model.heads"), model.count("model.kv_heads")
+    if not count or not heads or not pairs:
+        return Unknown("no number of devices or heads")
+    return Known(max(n for n in range(1, count + 1) if heads % n == pairs % n == 0), "heads and devices")
+
+
 def of_estimate(predictions: Predictions, machine: Facts, load: Workload, setup: Setup) -> Facts:
     """What the estimate of `setup` says, as facts `estimate.*`."""
     here = predictions.estimate(setup)
@@ -160,6 +171,9 @@ def of_estimate(predictions: Predictions, machine: Facts, load: Workload, setup:
         "estimate.activation_share": _known(_share(memory.activation_peak_bytes, total), no_size),
         "estimate.offloaded_bytes": _known(spilled, no_size),
         "estimate.offloaded_share": _known(_share(spilled, weights), no_size),
+        "estimate.disk_bytes": _known(spread.beyond(spilled, there.spill_limit_bytes), no_size),
+        "estimate.machines": _known(spread.machines(machine, total, spilled), no_size),
+        "estimate.even_max_memory": _known(spread.shares(machine, setup, weights), no_size),
         "estimate.decode_tokens_per_second": _known(speed.decode_tokens_per_second, no_speed),
         "estimate.prefill_share": _known(_prefill_share(here, load), no_speed),
     }
@@ -168,11 +182,6 @@ def of_estimate(predictions: Predictions, machine: Facts, load: Workload, setup:
 
 def _deferred(predictions: Predictions, load: Workload, setup: Setup) -> dict[str, Fact | Deferred]:
     """The facts that need the estimate of other setups or sizes."""
-
-    def largest_batch() -> Fact:
-        in_one_call = setup.changed({"batching": "padded"}) if setup.batching == "loop" else setup
-        largest = predictions.largest_batch(in_one_call)
-        return _known(min(largest, load.batch) if largest else None, "not even one prompt fits, or no size")
 
     def one_device_fits() -> Fact:
         alone = replace(setup, device_map=None, max_memory=None)
@@ -187,7 +196,7 @@ def _deferred(predictions: Predictions, load: Workload, setup: Setup) -> dict[st
         return _known(math.ceil(found[1]) if found else None, "nothing is compiled, or nothing is known to be gained")
 
     return {
-        "estimate.largest_batch": Deferred(largest_batch),
+        **_batches(predictions, load, setup),
         "estimate.one_device_fits": Deferred(one_device_fits),
         "estimate.plain_cache_fits": Deferred(plain_cache_fits),
         "estimate.compile_break_even_calls": Deferred(calls),
@@ -205,6 +214,31 @@ def _in_flight(predictions: Predictions, load: Workload, setup: Setup) -> Fact:
     paged = setup.changed({"batching": "continuous", "cache_implementation": "dynamic", "compile": "none"})
     largest = predictions.largest_batch(replace(paged, batch_size=None))
     return _known(min(largest, load.batch * load.concurrency) if largest else None, "not even one fits, or no size")
+
+
+def _batches(predictions: Predictions, load: Workload, setup: Setup) -> dict[str, Deferred]:
+    """How many prompts of the workload go into one call."""
+
+    def largest_batch() -> Fact:
+        in_one_call = setup.changed({"batching": "padded"}) if setup.batching == "loop" else setup
+        largest = predictions.largest_batch(in_one_call)
+        return _known(min(largest, load.batch) if largest else None, "not even one prompt fits, or no size")
+
+    def largest_shared_batch() -> Fact:
+        largest = predictions.largest_batch(setup.changed({"batching": "padded"}))
+        prompts = load.batch * load.concurrency
+        return _known(min(largest, prompts) if largest else None, "not even one prompt fits, or no size")
+
+    def batch_leaves_room() -> Fact:
+        largest = predictions.largest_batch(setup)
+        rows = 1 if setup.batching == "loop" else setup.batch_size or load.batch
+        return _known(None if largest is None else rows < min(largest, load.batch), "no size is known")
+
+    return {
+        "estimate.largest_batch": Deferred(largest_batch),
+        "estimate.largest_shared_batch": Deferred(largest_shared_batch),
+        "estimate.batch_leaves_room": Deferred(batch_leaves_room),
+    }
 
 
 def _batch_tokens(predictions: Predictions, setup: Setup) -> Fact:

@@ -171,3 +171,38 @@ def test_costly_facts_are_computed_only_when_asked_for() -> None:
 
     found = of_estimate(largest_context=never) | Facts({})
     assert found.value("estimate.fits") is True
+
+
+def test_a_shared_batch_takes_the_prompts_of_all_requests_in_flight() -> None:
+    found = of_estimate(load=Workload(batch=2, concurrency=8))
+    assert (found.value("estimate.largest_batch"), found.value("estimate.largest_shared_batch")) == (2, 6)
+    assert of_estimate(load=Workload(concurrency=3)).value("estimate.largest_shared_batch") == 3
+    assert of_estimate(largest_batch=lambda setup: 0).value("estimate.largest_shared_batch") is None
+
+
+def test_a_batch_leaves_room_while_more_prompts_are_at_hand_and_fit() -> None:
+    def leaves(size: int | None, prompts: int) -> object:
+        setup = Setup(device="cuda", batching="padded", batch_size=size)
+        return of_estimate(setup, Workload(batch=prompts)).value("estimate.batch_leaves_room")
+
+    assert [leaves(2, 8), leaves(5, 8), leaves(6, 8), leaves(2, 2), leaves(None, 4)] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_a_limit_of_continuous_batching_is_one_that_the_setup_names() -> None:
+    assert derived.of_device(GPU, Setup(max_batch_tokens=512)).value("continuous.limited") is True
+    assert derived.of_device(GPU, Setup()).value("continuous.limited") is False
+
+
+def test_tensor_parallelism_takes_the_most_devices_that_divide_the_heads() -> None:
+    def size(count: int, heads: int, pairs: int) -> object:
+        model = facts(model__heads=heads, model__kv_heads=pairs)
+        return derived.of_model(model, facts(gpu__count=count)).value("model.tensor_parallel_size")
+
+    assert [size(8, 32, 8), size(8, 28, 4), size(3, 32, 8), size(2, 7, 1), size(1, 32, 8)] == [8, 4, 2, 1, 1]
+    assert derived.of_model(Facts(), facts(gpu__count=2)).value("model.tensor_parallel_size") is None

@@ -1,0 +1,52 @@
+"""A model over several devices, or over several machines: what each device may take."""
+
+import math
+
+from advisor.estimate.room import QUANTIZED_SHARE
+from advisor.facts import Facts
+from advisor.setup import Setup
+
+EQUAL_FREE_SHARE = 0.8
+"""From here on devices count as equally free: accelerate leaves a tenth of each free anyhow, this is twice that."""
+SERVED_SHARE = 0.9
+"""What engines that serve from several machines claim of a device by default (vLLM's gpu_memory_utilization)."""
+BLOCK_ALLOWANCE = 1.1
+"""Weights are placed by whole blocks, so each device's share gets a tenth more than its exact part."""
+
+
+def free_sizes(machine: Facts) -> tuple[int, ...] | None:
+    """Free bytes of each device, or None where one does not tell."""
+    count = machine.count("gpu.count") or 0
+    sizes = [machine.count(f"gpu.{index}.memory_free_bytes") for index in range(count)]
+    known = tuple(size for size in sizes if size is not None)
+    return known if known and len(known) == count else None
+
+
+def unequal(machine: Facts) -> bool | None:
+    """Whether devices differ so much in free memory that an even share fills one of them up."""
+    sizes = free_sizes(machine)
+    return min(sizes) < EQUAL_FREE_SHARE * max(sizes) if sizes else None
+
+
+def beyond(size: int | None, limit: int | None) -> int | None:
+    """The part of a size that finds no room within a limit, in bytes."""
+    return max(0, size - limit) if size is not None and limit is not None else None
+
+
+def machines(machine: Facts, total: int | None, spilled: int | None) -> int | None:
+    """How many such machines hold the setup on their devices; `total` leaves out what is spilled."""
+    sizes = free_sizes(machine)
+    if sizes is None or total is None or spilled is None:
+        return None
+    return math.ceil((total + spilled) / (SERVED_SHARE * sum(sizes)))
+
+
+def shares(machine: Facts, setup: Setup, weights: int | None) -> tuple[str, ...] | None:
+    """Weights for each device in proportion to what is free there, never above that. The quantizers take their share
+    off again."""
+    sizes = free_sizes(machine)
+    if sizes is None or weights is None:
+        return None
+    allowance = BLOCK_ALLOWANCE / (QUANTIZED_SHARE if setup.quantization not in (None, "none") else 1.0)
+    shares = (min(size, weights * allowance * size / sum(sizes)) for size in sizes)
+    return tuple(f"{index}={share / 2**30:.1f}GiB" for index, share in enumerate(shares))

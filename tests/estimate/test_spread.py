@@ -1,0 +1,52 @@
+"""Weights over several devices: who takes how much, what is left over, how many machines would hold it."""
+
+from advisor.estimate import spread
+from advisor.facts import Facts, Known
+from advisor.setup import Setup
+
+GIB = 2**30
+
+
+def devices(*free: int) -> Facts:
+    sizes = {f"gpu.{index}.memory_free_bytes": Known(size, "test") for index, size in enumerate(free)}
+    return Facts({"gpu.count": Known(len(free), "test"), **sizes})
+
+
+def test_sizes_are_known_only_where_every_device_tells() -> None:
+    assert spread.free_sizes(devices(3, 5)) == (3, 5)
+    assert spread.free_sizes(devices(3) | Facts({"gpu.count": Known(2, "test")})) is None
+    assert spread.free_sizes(Facts()) is None
+
+
+def test_devices_are_unequal_below_four_fifths() -> None:
+    assert [spread.unequal(devices(*sizes)) for sizes in ((8, 10), (7, 10), (10, 7), (10,))] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert spread.unequal(Facts()) is None
+
+
+def test_what_finds_no_room() -> None:
+    assert [spread.beyond(9, 5), spread.beyond(5, 9), spread.beyond(None, 5), spread.beyond(9, None)] == [
+        4,
+        0,
+        None,
+        None,
+    ]
+
+
+def test_machines_hold_nine_tenths_of_their_devices() -> None:
+    both = devices(10 * GIB, 10 * GIB)
+    assert [spread.machines(both, size * GIB, 0) for size in (18, 19, 36, 37)] == [1, 2, 2, 3]
+    assert spread.machines(both, 18 * GIB, GIB) == 2, "what lies in host memory belongs on a device too"
+    assert spread.machines(both, None, 0) is None
+
+
+def test_shares_follow_the_free_memory_and_never_exceed_it() -> None:
+    assert spread.shares(devices(30 * GIB, 10 * GIB), Setup(), 20 * GIB) == ("0=16.5GiB", "1=5.5GiB")
+    assert spread.shares(devices(30 * GIB, 10 * GIB), Setup(), 100 * GIB) == ("0=30.0GiB", "1=10.0GiB")
+    quantized = Setup(quantization="bnb_nf4")
+    assert spread.shares(devices(10 * GIB, 10 * GIB), quantized, 9 * GIB) == ("0=5.5GiB", "1=5.5GiB")
+    assert spread.shares(Facts(), Setup(), GIB) is None
