@@ -104,7 +104,9 @@ def _searched(situation: Situation, baseline: Setup) -> _Search:
     while (move := _best_move(search)) is not None:
         search.taken.append(move)
     _drop_what_no_longer_pays(search)
-    search.taken = _in_order(search)
+    ordered = _in_order(search)
+    if _after(baseline, ordered) == search.setup:
+        search.taken = ordered
     return search
 
 
@@ -190,10 +192,8 @@ def _values(change: Change, facts: Facts) -> dict[str, Value]:
 def _merit(search: _Search, setup: Setup, here: Score, move: Taken) -> float | str:
     """How much better a move makes things (larger is better), or why it is passed over."""
     rule = move.decision.rule
-    owners = {name: other.decision.rule.id for other in search.taken for name in other.change}
-    for name, value in move.change.items():
-        if name in owners and getattr(setup, name) != value:
-            return f"{owners[name]} sets {name} already"
+    if fought := _fought_over(search, setup, move):
+        return fought
     after = setup.changed(move.change)
     if after == setup:
         return "the setup is like that already"
@@ -203,6 +203,19 @@ def _merit(search: _Search, setup: Setup, here: Score, move: Taken) -> float | s
         return UNREACHABLE
     there = score(search.situation.estimate(after), search.situation.goal)
     return _bet(here, there) if rule.unpredicted else _gain(here, there, rule, search.situation.goal)
+
+
+def _fought_over(search: _Search, setup: Setup, move: Taken) -> str | None:
+    """Why a move may not undo an earlier one. What was set for correctness may be set to another right value."""
+    owners = {name: other.decision.rule for other in search.taken for name in other.change}
+    after = search.situation.facts(setup.changed(move.change))
+    for name, value in move.change.items():
+        owner = owners.get(name)
+        if owner is None or getattr(setup, name) == value:
+            continue
+        if not owner.always or fires(owner, after):
+            return f"{owner.id} sets {name} already"
+    return None
 
 
 def score(estimate: Estimate, goal: str) -> Score:

@@ -219,3 +219,20 @@ def test_a_rule_that_only_advises_is_judged_on_the_setup_of_the_plan() -> None:
     )
     assert [(note.rule, note.advice) for note in composed.notes] == [("advice", ("type this for 8",))]
     assert "advice" not in names(composed)
+
+
+def test_what_was_set_for_correctness_may_be_set_to_another_right_value() -> None:
+    """A cache that cannot run becomes a plain one; a later step may choose a static one, but not the broken one."""
+    broken, better = rules("quantized-cache-without-quanto", "uncompiled-decoding-of-repeated-shapes")
+    baseline = CPU.changed({"batching": "padded", "cache_implementation": "quantized", "cache_backend": "quanto"})
+    back = replace(broken, id="back", always=False, when=(), requires=(), change={"cache_implementation": "quantized"})
+
+    def judge(setup: Setup) -> Estimate:
+        return estimate(50, {"static": 60.0, "quantized": 90.0}.get(str(setup.cache_implementation), 30.0))
+
+    world = {"quanto__installed": False, "model__auto_compile": ("cuda",)}
+    better = replace(better, when=(), requires=())
+    composed = compose([broken, better, back], judge, baseline=baseline, **world)  # type: ignore[arg-type]
+    assert names(composed) == [broken.id, better.id]
+    assert composed.setup.cache_implementation == "static"
+    assert composed.passed_over["back"].endswith("sets cache_implementation already")
