@@ -4,13 +4,13 @@ A screen is written anew with UPDATE_SNAPSHOTS=1; read it before you commit it.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from advisor import cli
+from advisor import apply, cli, planfile, rulebook
 
 MACHINES = Path(__file__).parent / "machines"
 CHAT = ()
@@ -208,3 +208,27 @@ def test_without_a_driver_nothing_is_made_up(capsys: pytest.CaptureFixture[str])
     plan = plan_of("broken-driver", capsys)
     assert plan["machine"]["gpu.name"].get("unknown")
     assert verdict(plan, "model-left-on-cpu") in ("silent", "undecided")
+
+
+@pytest.mark.models
+def test_no_plan_sets_what_the_installed_library_refuses(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[[Sequence[str]], dict[str, str]],
+) -> None:
+    """The setup of every plan becomes a program whose arguments and configurations the installed transformers takes."""
+    monkeypatch.chdir(tmp_path)
+    texts: dict[str, str] = {}
+    for name in SCENARIOS:
+        plan = plan_of(name, capsys)
+        # Only a machine with this environment can say what this environment takes; other tasks are never run.
+        if plan["workload"]["task"] != "generate" or plan["machine"]["transformers.version"].get("value") != "5.22.2":
+            continue
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(plan), encoding="utf-8")
+        read = planfile.read(path, rulebook.full_vocabulary())
+        texts[name] = apply.export(read, read.setup)
+    assert len(texts) >= 40
+    found = refused(list(texts.values()))
+    assert {name: found[text] for name, text in texts.items() if text in found} == {}
