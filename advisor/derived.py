@@ -20,6 +20,8 @@ from advisor.workload import Workload
 
 TF32_CAPABILITY = 8.0
 """First NVIDIA compute capability with TF32 units (Ampere)."""
+TRITON_CAPABILITY = 7.0
+"""First NVIDIA compute capability for which Triton writes kernels (torch/_inductor/exc.py refuses older ones)."""
 FP8_CAPABILITY = 8.9
 """First NVIDIA compute capability that multiplies fp8 (Ada)."""
 FLASH = re.compile(r"(?:flash_attention_|kernels-community/(?:vllm-)?flash-attn)([234])(?:@.*)?")
@@ -53,6 +55,7 @@ def of_device(machine: Facts, setup: Setup) -> Facts:
         {
             "device.fast_tf32": _reaches(setup, capability, TF32_CAPABILITY),
             "device.fast_fp8": _reaches(setup, capability, FP8_CAPABILITY),
+            "device.inductor": _inductor(setup, machine),
             "device.memory_all_free_bytes": _all_free(machine, setup),
             "device.unequal_free_memory": _known(spread.unequal(machine), "not every device tells"),
             "continuous.limited": Known(setup.max_batch_tokens is not None, "setup"),
@@ -66,6 +69,15 @@ def _reaches(setup: Setup, capability: float | None, needed: float) -> Fact:
     if capability is None:
         return Unknown("no compute capability")
     return Known(capability >= needed, f"compute capability {capability}")
+
+
+def _inductor(setup: Setup, machine: Facts) -> Fact:
+    """Whether torch.compile writes kernels for this device; NVIDIA GPUs before Volta are too old for Triton."""
+    if setup.device == "mps":
+        return Known(False, "a prototype on Apple silicon")
+    if setup.device == "cpu" or machine.text("gpu.vendor") not in (None, "nvidia"):
+        return Known(True, "torch")
+    return _reaches(setup, machine.number("gpu.capability"), TRITON_CAPABILITY)
 
 
 def _all_free(machine: Facts, setup: Setup) -> Fact:

@@ -1,8 +1,8 @@
 """Names of transformers that older texts use and newer versions have renamed, deprecated or removed.
 
 `deprecated_from` and `removed_in` are versions of transformers, None where no version was pinned or it still stands.
-They were found by reading the sources of the releases from 4.30 to 5.23. `places` are where the name stood, as rules
-name places in `locate`, any of which makes it known; the installed version has the last word, and `perf-advisor where` asks it.
+They were found by reading the sources of the releases from 4.30 to 5.23. `places` are where the name stood, as
+rules name places in `locate`, any of which makes it known; the installed version has the last word (`where` asks it).
 """
 
 from dataclasses import dataclass

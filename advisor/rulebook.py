@@ -131,7 +131,9 @@ def _rule(reader: Reader, name: str, rung: str) -> Rule:
 
 def _advice(reader: Reader) -> tuple[str, ...]:
     """Lines to type; every fact they name must exist."""
-    lines = reader.texts("advice")
+    # Spaces at the beginning of a line count: it may be code.
+    lines = tuple(item.value.rstrip() for item in reader.items("advice") if isinstance(item, Text))
+    reader.texts("advice")  # notes what is no text
     for name in (name for line in lines for name in PLACEHOLDER.findall(line)):
         if plain_name(name) not in full_vocabulary():
             close = full_vocabulary().nearest(name)

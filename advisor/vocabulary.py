@@ -178,6 +178,7 @@ DEVICE = _declare(
     ("device.fast_fp16", F, "the device of the setup multiplies fp16 faster than fp32"),
     ("device.fast_tf32", F, "the device of the setup has TF32 units"),
     ("device.fast_fp8", F, "the device of the setup multiplies fp8"),
+    ("device.inductor", F, "torch.compile writes kernels for the device of the setup"),
     ("device.memory_all_free_bytes", C, "free memory of all devices of that kind together"),
     ("device.unequal_free_memory", F, "one device has less than 80 % of the free memory of another"),
     ("continuous.limited", F, "the setup says how many tokens a step of continuous batching takes"),

@@ -206,3 +206,16 @@ def test_tensor_parallelism_takes_the_most_devices_that_divide_the_heads() -> No
 
     assert [size(8, 32, 8), size(8, 28, 4), size(3, 32, 8), size(2, 7, 1), size(1, 32, 8)] == [8, 4, 2, 1, 1]
     assert derived.of_model(Facts(), facts(gpu__count=2)).value("model.tensor_parallel_size") is None
+
+
+def test_torch_compile_writes_kernels_from_volta_on() -> None:
+    for device, capability, expected in (
+        ("cuda", 7.0, True),
+        ("cuda", 6.1, False),
+        ("cpu", 6.1, True),
+        ("mps", 6.1, False),
+    ):
+        machine = facts(gpu__vendor="nvidia", gpu__capability=capability)
+        assert derived.of_device(machine, Setup(device=device)).value("device.inductor") is expected
+    assert derived.of_device(facts(gpu__vendor="amd"), Setup(device="cuda")).value("device.inductor") is True
+    assert derived.of_device(Facts(), Setup(device="cuda")).value("device.inductor") is None

@@ -48,7 +48,7 @@ FIRST_LOGITS_ONLY = Version("4.45")
 """From here on generate computes the output projection of a prompt for its last token alone."""
 EXPERTS_AT_ONCE = Version("5.0")
 EXPERT_LOOP_SECONDS = 0.08e-3
-"""Before it a Python loop visits every expert of every layer (published runs of Qwen3-30B-A3B)."""
+"""Before it, or if asked to, a Python loop visits every expert of every layer (published runs of Qwen3-30B-A3B)."""
 EXTRA_DEVICE_HOST = 0.01
 """Host time that each further accelerator adds, as a share (published runs on 1 to 8 GPUs)."""
 
@@ -214,7 +214,8 @@ def running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Runni
     if layers is None:
         return None
     version = Version(machine.text("transformers.version") or "5")
-    loop = found.experts * found.layers * EXPERT_LOOP_SECONDS if version < EXPERTS_AT_ONCE else 0.0
+    looped = version < EXPERTS_AT_ONCE or setup.experts_implementation == "eager"
+    loop = found.experts * found.layers * EXPERT_LOOP_SECONDS if looped else 0.0
     return Running(
         shape=found,
         constants=base,

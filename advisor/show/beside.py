@@ -123,9 +123,15 @@ def _fact(reason: Mapping[str, Any]) -> str:
 
 
 def _settled(decision: Mapping[str, Any]) -> str:
-    parts = []
-    for reason in decision["because"]:
-        value = reason.get("value")
-        found = "unknown" if value is None else ", ".join(value) if isinstance(value, list) else show(value)
-        parts.append(f"{reason['clause']}, found {found}")
-    return "; ".join(parts)
+    return "; ".join(f"{reason['clause']}, {_found(reason)}" for reason in decision["because"])
+
+
+def _found(reason: Mapping[str, Any]) -> str:
+    """What is there instead. Of a list it is enough that the name is not in it."""
+    match reason.get("value"):
+        case None:
+            return "found unknown"
+        case list(names):
+            return "not in its list" if names else "found none"
+        case value:
+            return f"found {show(value)}"
