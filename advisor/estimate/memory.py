@@ -12,6 +12,7 @@ from dataclasses import replace
 from packaging.version import Version
 
 from advisor.estimate.activations import Peaks, peaks
+from advisor.estimate.attention import as_it_runs
 from advisor.estimate.cache import Kept, kept, request
 from advisor.estimate.room import Room, device, room
 from advisor.estimate.weights import BYTES, dtype, weights_bytes
@@ -47,9 +48,8 @@ def memory(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Me
     itemsize = BYTES.get(dtype(model, machine, setup) or "")
     call = request(workload, setup)
     cache = kept(model, machine, setup, call, itemsize) if itemsize is not None else None
-    passes = (
-        peaks(model, workload, setup, call, cache, itemsize) if cache is not None and itemsize is not None else None
-    )
+    runs = as_it_runs(model, machine, workload, setup)
+    passes = peaks(model, workload, runs, call, cache, itemsize) if cache is not None and itemsize is not None else None
     running = _running(setup, cache, passes, there)
     total = fits = available = None
     if weights is not None and running is not None and there.overhead_bytes is not None:

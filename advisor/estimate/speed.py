@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.estimate import calls
+from advisor.estimate.attention import as_it_runs
 from advisor.estimate.running import Running, Terms, running
 from advisor.facts import Facts
 from advisor.plan import Memory, Speed
@@ -82,7 +83,7 @@ class Part:
 
 
 def _timed(model: Facts, machine: Facts, workload: Workload, setup: Setup, memory: Memory) -> Timed | None:
-    found = running(model, machine, setup, memory)
+    found = running(model, machine, as_it_runs(model, machine, workload, setup), memory)
     if found is None:
         return None
     timed = [_call(found, workload, call) for call in calls.calls(workload, setup)]
