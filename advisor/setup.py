@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
+from advisor import spoken
 from advisor.errors import Mistake, nearest
 from advisor.facts import Declaration, Fact, Facts, Kind, Known, Question, Unknown, Value, fits, typed
 
@@ -206,8 +207,12 @@ def read_change(data: object, where: str, mistakes: list[Mistake]) -> dict[str, 
 
 def read_assignment(text: str, where: str, mistakes: list[Mistake]) -> tuple[str, Value] | None:
     """`KNOB=VALUE` as typed on a command line; what is wrong is added to `mistakes`."""
-    name, equals, value = text.partition("=")
-    name = name.strip()
+    name, equals, value = (part.strip() for part in text.partition("="))
+    name = spoken.NAMES.get(name, name)
+    value = spoken.VALUES.get((name, value), value)
+    if meant := spoken.INSTEAD.get(name, spoken.INSTEAD.get((name, value))):
+        mistakes.append(Mistake(where, f"{text!r} is not said like this", f"say {meant}"))
+        return None
     if not equals or name not in knobs():
         wrong = unusable(name, None) if equals else f"{text!r} is not KNOB=VALUE"
         mistakes.append(Mistake(where, wrong or "no such knob"))

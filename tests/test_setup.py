@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from advisor import spoken
 from advisor.conflicts import conflict
 from advisor.errors import Mistake
 from advisor.setup import Setup, knobs, read_assignment, read_change, unusable
@@ -24,7 +25,7 @@ def test_difference_names_what_another_setup_sets() -> None:
     [
         ("dtpe=float32", "did you mean dtype?"),
         ("dtype", "is not KNOB=VALUE"),
-        ("dtype=fp32", "not a value of dtype"),
+        ("dtype=fp8", "not a value of dtype"),
         ("threads=0", "not between"),
         ("threads=two", "not a whole number"),
         ("use_cache=maybe", "not true or false"),
@@ -84,3 +85,33 @@ def test_knobs_that_do() -> None:
     assert conflict(Setup()) is None
     assert conflict(Setup(compile="generate", cache_implementation="static", dtype="bfloat16")) is None
     assert conflict(Setup(quantization="none", compile="none", device_map="none")) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("dtype=fp16", ("dtype", "float16")),
+        ("torch_dtype=torch.bfloat16", ("dtype", "bfloat16")),
+        ("attn_implementation=fa2", ("attn_implementation", "flash_attention_2")),
+        ("quantization=nf4", ("quantization", "bnb_nf4")),
+        ("quantization = int8", ("quantization", "bnb_int8")),
+    ],
+)
+def test_other_spellings_are_understood(typed: str, meant: tuple[str, str]) -> None:
+    mistakes: list[Mistake] = []
+    assert read_assignment(typed, "--set", mistakes) == meant
+    assert not mistakes
+
+
+@pytest.mark.parametrize("typed", ["load_in_4bit=true", "dtype=auto", "max_new_tokens=10", "device=auto", "num_beams=4"])
+def test_what_is_said_otherwise_here_is_pointed_at(typed: str) -> None:
+    mistakes: list[Mistake] = []
+    assert read_assignment(typed, "--set", mistakes) is None
+    assert len(mistakes) == 1 and mistakes[0].hint.startswith("say ")
+
+
+def test_every_spelling_leads_to_a_value_that_exists() -> None:
+    for (name, _), value in spoken.VALUES.items():
+        assert unusable(name, value) is None
+    assert set(spoken.NAMES.values()) <= set(knobs())
+    assert not set(spoken.NAMES) & set(knobs())
