@@ -42,6 +42,11 @@ class Anatomy:
     missing: str = "not known"
     auto_compile: tuple[str, ...] | None = None
 
+    @property
+    def is_encoder(self) -> bool:
+        """Whether the model reads whole texts at once and generates nothing."""
+        return self.text.get("is_encoder") is True
+
     def count(self, *names: str) -> int | None:
         """The first of the configuration's integers under `names` that can be a size, or None."""
         for name in names:
@@ -97,8 +102,15 @@ def _sizes(anatomy: Anatomy) -> dict[str, Value | None]:
         "mtp_layers": anatomy.count("num_mtp_layers", "num_nextn_predict_layers"),
         "kv_latent_values": latent + rope if is_latent and latent is not None and rope is not None else None,
         "tied_embeddings": _flag(anatomy.text.get("tie_word_embeddings")),
-        "decoder_only": None if (both := _flag(anatomy.text.get("is_encoder_decoder"))) is None else not both,
+        "decoder_only": _decoder_only(anatomy),
     }
+
+
+def _decoder_only(anatomy: Anatomy) -> bool | None:
+    if anatomy.is_encoder:
+        return False
+    both = _flag(anatomy.text.get("is_encoder_decoder"))
+    return None if both is None else not both
 
 
 def _flag(value: Any) -> bool | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from advisor.probe import encoder_config
 from advisor.probe.anatomy import Anatomy
 
 OTHER_NAMES = {
@@ -61,10 +62,12 @@ def anatomy(config: Mapping[str, Any], why: str) -> Anatomy:
     classes = config.get("architectures")
     dtype = config.get("dtype", config.get("torch_dtype"))
     counted = _groups(text) if _type(text) in FAMILIES and config.get("model_type") == _type(text) else {}
+    if encoder_config.is_encoder(config):
+        text, counted = encoder_config.resolved(text), encoder_config.groups(text)
     return Anatomy(
         architecture=classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else None,
         text=text,
-        cache_layers=_cache_layers(text),
+        cache_layers=encoder_config.layers(text) if text.get("is_encoder") else _cache_layers(text),
         groups=counted,
         supports={},
         dtype=dtype if isinstance(dtype, str) else None,

@@ -52,14 +52,16 @@ def describe(request: dict[str, Any]) -> dict[str, Any]:
     with torch.device("meta"):
         model = auto_class(config, transformers, request).from_config(config, **trusted)
     text = text_config(config)
+    encoder = is_encoder(config, transformers)
+    named = getattr(config, "architectures", None) if encoder else None  # a head may be saved that is not loaded here
     return {
         "known": True,
-        "architecture": type(model).__name__,
-        "text": {**stated(text), "num_mtp_layers": mtp_layers(text)},
+        "architecture": named[0] if named else type(model).__name__,
+        "text": {**stated(text), "num_mtp_layers": mtp_layers(text), **({"is_encoder": True} if encoder else {})},
         "cache_layers": cache_layers(text),
         "groups": groups(model, multimodal=text is not config),
         "supports": {**supports(type(model)), "tp": has_tp_plan(model)},
-        "auto_compile": auto_compile(model, config, transformers),
+        "auto_compile": [] if encoder else auto_compile(model, config, transformers),
         "dtype": dtype_name(config),
     }
 
@@ -83,8 +85,10 @@ def configuration(request: dict[str, Any], transformers: Any) -> Any:
 
 
 def auto_class(config: Any, transformers: Any, request: dict[str, Any]) -> Any:
-    """The automatic class that makes a text-generating model of this configuration."""
+    """The automatic class that makes a text-generating model of this configuration, or an encoder without a head."""
     auto = transformers.models.auto.modeling_auto
+    if is_encoder(config, transformers):
+        return transformers.AutoModel
     if type(config) in auto.MODEL_FOR_CAUSAL_LM_MAPPING or request["trust_remote_code"]:
         return transformers.AutoModelForCausalLM
     if type(config) in getattr(auto, "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", ()):
@@ -92,6 +96,24 @@ def auto_class(config: Any, transformers: Any, request: dict[str, Any]) -> Any:
     if type(config) in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
         return transformers.AutoModelForSeq2SeqLM
     return transformers.AutoModelForCausalLM  # raises the library's own explanation
+
+
+def is_encoder(config: Any, transformers: Any) -> bool:
+    """Whether the configuration is of an encoder: a type that predicts masked tokens, or has no head that generates.
+
+    Some types (BERT, RoBERTa) have a class that generates, too: it counts where the configuration says `is_decoder`
+    or names it.
+    """
+    auto = transformers.models.auto.modeling_auto
+    kind, named = config.model_type, getattr(config, "architectures", None) or ()
+    if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
+        return False
+    causal = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    if kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return causal is None or causal not in named
+    generating = ("SEQ_TO_SEQ_CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "VISION_2_SEQ", "SPEECH_SEQ_2_SEQ")
+    others = (getattr(auto, f"MODEL_FOR_{name}_MAPPING_NAMES", {}) for name in generating)
+    return causal is None and kind in auto.MODEL_MAPPING_NAMES and not any(kind in names for names in others)
 
 
 def text_config(config: Any) -> Any:

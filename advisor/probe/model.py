@@ -248,6 +248,8 @@ def _header_facts(tensors: Mapping[str, Tensor], config: Mapping[str, Any], know
         "model.checkpoint_quantization": Known(method or "none", source),
         "model.tied_embeddings": tied,
     }
+    if known.is_encoder and known.groups:
+        return facts  # files of an encoder often hold a head besides, which the class that embeds does not load
     is_tied = isinstance(tied, Known) and tied.value is True
     groups = tensor_groups.groups(tensors, known.count("num_hidden_layers"), is_tied, _bits(config))
     counted = anatomy.facts(replace(known, groups=groups, source=source)).under("model")

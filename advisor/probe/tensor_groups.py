@@ -11,7 +11,7 @@ from advisor.probe.checkpoint import Tensor
 
 LOOKUP = re.compile(
     r"(^|\.)(embed_tokens|embed_tokens_per_layer|wte|wpe|word_embeddings|embed_in|embed_positions|embeddings|"
-    r"position_embeddings|tok_embeddings|token_embedding|embed_tokens_extra)\.weight$"
+    r"position_embeddings|tok_embeddings|token_embedding|token_type_embeddings|embed_tokens_extra)\.weight$"
 )
 HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection)\.(weight|qweight|weight_packed)$")
 NO_PARAMETER = re.compile(
