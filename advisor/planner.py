@@ -27,6 +27,8 @@ LOSS_PRICE = 2.0
 SLOWEST_FOR_MEMORY = 0.5
 """For the goal memory, a change may cost at most half of the speed."""
 UNREACHABLE = float("inf")
+UNDOES = "would undo "
+"""Begins the reason of a rule that leads back from a step that was taken: nothing that a reader must weigh."""
 LAST = 1.0
 """Merit of a change on which the estimate is silent: below every predicted gain."""
 
@@ -213,6 +215,8 @@ def _fought_over(search: _Search, setup: Setup, move: Taken) -> str | None:
         owner = owners.get(name)
         if owner is None or getattr(setup, name) == value:
             continue
+        if getattr(search.baseline, name) == value:
+            return f"{UNDOES}{owner.id}"
         if not owner.always or fires(owner, after):
             return f"{owner.id} sets {name} already"
     return None

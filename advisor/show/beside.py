@@ -17,7 +17,7 @@ MOST_NOTES = 4
 """Notes that are written out; a screen that says everything says nothing. The others are named."""
 SCRIPT_LINE = re.compile(r"[^/]+\.(py|ipynb( cell \d+)?):\d+")
 """A place in a script, as reading_code writes it."""
-NO_LONGER = "no longer holds with the steps taken"
+NO_LONGER, UNDOES = "no longer holds with the steps taken", "would undo "
 
 
 def notes(plan: Plan, details: bool) -> Iterator[RenderableType]:
@@ -100,7 +100,7 @@ def _passed_over(plan: Plan) -> Iterator[tuple[str, str]]:
     """Rules whose situation the steps have ended need no reason of their own."""
     ended = [entry["rule"] for entry in plan.passed_over if entry["reason"].startswith(NO_LONGER)]
     for entry in plan.passed_over:
-        if entry["rule"] not in ended:
+        if entry["rule"] not in ended and not entry["reason"].startswith(UNDOES):
             yield f"passed over: {entry['rule']}", entry["reason"]
     if ended:
         yield f"settled by the steps: {', '.join(ended)}", NO_LONGER
