@@ -130,8 +130,8 @@ class Diagnosis:
         """All facts that hold in `setup`."""
         return (
             subject.machine
-            | subject.model
             | Facts({"model.name": Known(subject.reference.name, "you")})
+            | subject.model
             | subject.workload.facts()
             | setup.facts(sources)
             | subject.code

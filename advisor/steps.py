@@ -43,11 +43,11 @@ def steps(estimate: Callable[[Setup], Estimate], baseline: Setup, taken: Sequenc
 
 
 def _effect(old: Estimate, new: Estimate, rule: Rule) -> Effect:
-    """A step's share. There is no factor on the speed of a setup that cannot run."""
+    """A step's share. There is no factor on the speed of a setup that cannot run, nor where the estimate is silent."""
     a, b = old.speed.total_tokens_per_second, new.speed.total_tokens_per_second
     c, d = old.memory.total_bytes, new.memory.total_bytes
     return Effect(
-        speed=b / a if a and b and old.memory.fits is not False else None,
+        speed=b / a if a and b and old.memory.fits is not False and not rule.unpredicted else None,
         memory_bytes=d - c if c is not None and d is not None else None,
         quality=rule.quality or rule.caution,
     )

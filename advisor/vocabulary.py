@@ -116,7 +116,7 @@ CALIBRATION = _declare(
 )
 
 MODEL = _declare(
-    ("model.name", T, "the name under which the model was asked for"),
+    ("model.name", T, "the name under which the model is loaded: a Hub id or a path"),
     ("model.architecture", T, "class named in the config"),
     ("model.type", T, "model_type of the config"),
     ("model.parameters", C, "all parameters, tied ones counted once"),

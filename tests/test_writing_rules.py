@@ -50,5 +50,5 @@ def test_the_rules_reach_a_plan(folder: Path, capsys: pytest.CaptureFixture[str]
     verdicts = {decision["rule"]: decision["verdict"] for decision in plan["decisions"]}
     assert verdicts["large-batch-on-a-shared-l4"] == "silent" or verdicts["large-batch-on-a-shared-l4"] == "undecided"
     assert [note["advice"] for note in plan["notes"] if note["rule"] == "model-on-network-storage"] == [
-        ["rsync -a /models/qwen2.5-32b /scratch/   # once per job; loads in a tenth of the time"]
+        ["rsync -a /models/Qwen/Qwen2.5-32B-Instruct /scratch/   # once per job; loads in a tenth of the time"]
     ]

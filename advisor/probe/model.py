@@ -75,7 +75,11 @@ def _from_shape(name: str) -> tuple[ModelReference, Facts]:
     shape = shapes.load(name)
     reference = ModelReference("shape", name, None, random_weights=True)
     found = _Found(reference, dict(shape.config), None, None, "a shape has no files")
-    stored: dict[str, Fact] = {"model.checkpoint_dtype": Known(shape.checkpoint_dtype, f"shape {name}")}
+    source = f"shape {name}"
+    stored: dict[str, Fact] = {
+        "model.checkpoint_dtype": Known(shape.checkpoint_dtype, source),
+        "model.name": Known(shape.hub_id, source),
+    }
     return reference, anatomy.facts(shape.anatomy) | _file_facts(found, shape.anatomy) | Facts(stored)
 
 

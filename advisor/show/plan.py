@@ -133,13 +133,18 @@ def _fit(plan: Plan) -> Iterator[RenderableType]:
 
 
 def _steps(plan: Plan) -> Iterator[RenderableType]:
+    runs = plan.baseline_estimate.memory.fits is not False and plan.estimate.speed.total_tokens_per_second is not None
     for number, step in enumerate(plan.steps, start=1):
-        yield Text.assemble((f"{number}  {step.rule}", "bold"), f"  {_share(step)}")
+        yield Text.assemble((f"{number}  {step.rule}", "bold"), f"  {_share(step, runs)}")
         yield Padding(_step_body(step), (0, 0, 1, 3))
 
 
-def _share(step: Step) -> str:
-    parts = [factor(step.effect.speed)] if step.effect.speed else []
+def _share(step: Step, runs: bool) -> str:
+    """What a step is predicted to gain. Where the baseline runs and speeds are known (`runs`), silence is telling."""
+    speed = step.effect.speed
+    parts = [factor(speed)] if speed and abs(speed - 1) >= NOTHING else []
+    if speed is None and runs:
+        parts.append("gain not predicted: apply measures it")
     if step.effect.memory_bytes:
         sign = "+" if step.effect.memory_bytes > 0 else ""
         parts.append(f"{sign}{size(step.effect.memory_bytes)}")
@@ -161,6 +166,8 @@ def _step_body(step: Step) -> Group:
     return Group(*lines)
 
 
+NOTHING = 0.005
+"""Below half a per cent a factor reads x1.00 and says nothing."""
 MOST_REASONS = 5
 """Reasons that are written out; `perf-advisor rule ID` has them all."""
 
