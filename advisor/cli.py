@@ -104,7 +104,7 @@ def _diagnose(commands: _Commands) -> None:
     parser = _command(commands, "diagnose", "find what to change so that a model fits and runs fast here")
     parser.add_argument("model", nargs="?", help="Hub id, local folder, config.json, or a shipped shape")
     parser.add_argument("--list-shapes", action="store_true", help="list the shipped model shapes")
-    parser.add_argument("--task", choices=("generate",), help="what the model is used for (default: generate)")
+    parser.add_argument("--task", choices=("generate", "encode", "train"), help="default: generate")
     parser.add_argument("--goal", choices=("latency", "throughput", "memory", "fit"), help="what should get better")
     parser.add_argument("--batch", type=_count, metavar="N", help="prompts at hand at one time (default: 1)")
     parser.add_argument("--prompt-tokens", type=_count, metavar="N", help="length of a prompt (default: 512)")

@@ -7,14 +7,18 @@ from advisor.errors import Mistake
 from advisor.facts import Declaration, Fact, Facts, Kind, Known, Question, Value, fits
 
 GOALS = ("latency", "throughput", "memory", "fit")
-TASKS = ("generate",)
+TASKS = ("generate", "encode", "train")
 QUANTIZE = ("never", "to_fit", "freely")
 LARGEST = 10_000_000
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A request as the user makes it: `batch` prompts of `prompt_tokens` each, `new_tokens` generated for each.
+    """A request as the user makes it. What the sizes mean depends on the task:
+
+    generate: `batch` prompts of `prompt_tokens` each, `new_tokens` generated for each.
+    encode: `batch` texts of `prompt_tokens` each, read in one forward pass; `new_tokens` has no meaning.
+    train: `batch` sequences of `prompt_tokens` each in one step of one device; `new_tokens` has no meaning.
 
     `concurrency` is the number of independent requests in flight at a time. `repeats` says whether many requests of
     the same shape follow one another in one process (which is what compilation needs to pay back).
@@ -38,8 +42,8 @@ class Workload:
 
     @property
     def total_tokens(self) -> int:
-        """Length of one sequence when generation ends, in tokens."""
-        return self.prompt_tokens + self.new_tokens
+        """Length of one sequence in tokens: when generation ends, or as it is read."""
+        return self.prompt_tokens + (self.new_tokens if self.task == "generate" else 0)
 
     def told(self, name: str, value: Value) -> "Workload":
         """This workload with one field stated by the user."""
