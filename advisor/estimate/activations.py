@@ -4,7 +4,7 @@ The parts of a layer follow one another, so the largest counts. The counts of co
 are alive at the peak of one forward pass of small models of each family on a CPU (transformers 5.22, torch 2.13).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from advisor.estimate.cache import Kept, Request
@@ -71,6 +71,14 @@ def peaks(model: Facts, workload: Workload, setup: Setup, call: Request, cache: 
     if setup.use_cache is False:
         return Peaks(prefill, _forward(shape, call.rows, call.stored_tokens, call.stored_tokens))
     return Peaks(prefill, _forward(shape, call.rows, 1, call.stored_tokens) + copied + cache.transient)
+
+
+def without_logits(model: Facts, workload: Workload, setup: Setup, call: Request, itemsize: int) -> int | None:
+    """The peak of one pass over the prompts that computes no logits; None where a width is not known."""
+    shape = _shape(model, workload, setup, itemsize)
+    if shape is None:
+        return None
+    return _forward(replace(shape, vocabulary=0), call.rows, call.prompt_tokens, call.prompt_tokens)
 
 
 def _prefill(shape: _Shape, setup: Setup, call: Request, copied: int) -> int:

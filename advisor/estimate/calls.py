@@ -32,6 +32,12 @@ def calls(workload: Workload, setup: Setup) -> tuple[Call, ...]:
     return (Call(full, rows, length), *last)
 
 
+def text_tokens(workload: Workload) -> float:
+    """Tokens of all prompts of all requests in flight together, without padding."""
+    prompts = workload.batch * workload.concurrency
+    return prompts * _length(workload, (prompts + 1) / 2)
+
+
 def _length(workload: Workload, rank: float) -> float:
     """Length in tokens of the prompt that stands at `rank` (from 1) when all are sorted by length.
 

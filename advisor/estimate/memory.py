@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from packaging.version import Version
 
+from advisor.estimate import encoding
 from advisor.estimate.activations import Peaks, peaks
 from advisor.estimate.attention import as_it_runs
 from advisor.estimate.cache import Kept, kept, request
@@ -46,10 +47,9 @@ def memory(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Me
     weights = weights_bytes(model, machine, setup, where)
     there = room(machine, setup)
     itemsize = BYTES.get(dtype(model, machine, setup) or "")
-    call = request(workload, setup)
-    cache = kept(model, machine, setup, call, itemsize) if itemsize is not None else None
-    runs = as_it_runs(model, machine, workload, setup)
-    passes = peaks(model, workload, runs, call, cache, itemsize) if cache is not None and itemsize is not None else None
+    cache, passes = _needed(model, machine, workload, setup, itemsize)
+    if workload.task == "encode":
+        weights = encoding.without_head(weights, model, itemsize)
     running = _running(setup, cache, passes, there)
     total = fits = available = None
     if weights is not None and running is not None and there.overhead_bytes is not None:
@@ -64,6 +64,19 @@ def memory(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Me
         available_bytes=there.available_bytes if available is None else available,
         fits=fits,
     )
+
+
+def _needed(
+    model: Facts, machine: Facts, workload: Workload, setup: Setup, itemsize: int | None
+) -> tuple[Kept | None, Peaks | None]:
+    """The cache and the activations of the largest call; None where they cannot be known."""
+    if itemsize is None:
+        return None, None
+    call, runs = request(workload, setup), as_it_runs(model, machine, workload, setup)
+    if workload.task == "encode":
+        return encoding.needed(model, machine, workload, runs, call, itemsize)
+    cache = kept(model, machine, setup, call, itemsize)
+    return cache, None if cache is None else peaks(model, workload, runs, call, cache, itemsize)
 
 
 def _running(setup: Setup, cache: Kept | None, passes: Peaks | None, there: Room) -> int | None:

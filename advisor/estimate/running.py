@@ -133,6 +133,19 @@ class Running:
         host = self._host(self.constants.step_host_seconds * PREPARING_STEPS / passes, compiled=False)
         return passes * (self._combined(host, products + attention / passes) + self.fetch)
 
+    def encoded(self, rows: int, tokens: float, both_ways: bool) -> Terms | None:
+        """One pass over `rows` texts without logits, with nothing of generate around it.
+
+        `both_ways` is true of encoders, where no causal mask halves the pairs.
+        """
+        products, read = self._layers(rows * tokens), self._layers(1)
+        attention = self._attention(rows, tokens, both_ways)
+        if products is None or read is None or attention is None:
+            return None
+        host = self._host(0.0, compiled=False)
+        total = self._combined(host, products + attention) + self.fetch
+        return Terms(host, read + self.fetch, max(0.0, products + attention - read), total)
+
     def _host(self, outside: float, compiled: bool) -> float:
         """Host seconds of one pass, with `outside` spent around the layers. Compiled layers need no launching."""
         fixed = self.shape.layers * self.constants.layer_fixed_seconds
@@ -159,11 +172,13 @@ class Running:
 
     def _weights(self, rows: float, shown: float) -> float | None:
         """Seconds of all products for `rows` tokens; the output projection is computed for `shown` of them."""
-        layer, head = self.layers.matrices.seconds(rows), self.constants.matrices.seconds(shown)
-        experts = self._experts(rows)
-        if layer is None or head is None or experts is None:
-            return None
-        return self.shape.dense * layer + self.shape.head * head + experts
+        layers, head = self._layers(rows), self.constants.matrices.seconds(shown)
+        return None if layers is None or head is None else layers + self.shape.head * head
+
+    def _layers(self, rows: float) -> float | None:
+        """Seconds of the products of all layers for `rows` tokens."""
+        layer, experts = self.layers.matrices.seconds(rows), self._experts(rows)
+        return None if layer is None or experts is None else self.shape.dense * layer + experts
 
     def _experts(self, rows: float) -> float | None:
         """Seconds of the routed experts: those that any of `rows` tokens chose, each with its share of the tokens."""
@@ -186,18 +201,28 @@ class Running:
         values = self.shape.attended_tokens(tokens) * self.shape.heads * self.shape.width * self.shape.stored_share
         return 2 * rows * values * self.element_bytes / offload.PINNED_BYTES_PER_SECOND
 
-    def _attention(self, rows: float, tokens: float) -> float | None:
-        """Seconds of the attention of a whole prompt; eager attention writes and reads every score besides."""
+    def _attention(self, rows: float, tokens: float, both_ways: bool = False) -> float | None:
+        """Seconds of the attention of a whole prompt; eager attention writes and reads every score besides.
+
+        An encoder's window masks pairs that are computed all the same, but by flash attention.
+        """
         many = self.constants.matrices.seconds(MANY_ROWS)
         one = self.constants.matrices.seconds(1)
         if many is None or one is None:
             return None
         # Two operations for each value of a key and a value; the causal mask halves the pairs.
-        pairs = rows * self.shape.attended_tokens(tokens) * tokens * self.shape.heads
-        seconds = pairs * self.shape.width * many / (2 * MANY_ROWS) / ATTENTION_SHARE
+        attended, halved = (self._seen_tokens(tokens), 1) if both_ways else (self.shape.attended_tokens(tokens), 2)
+        pairs = rows * attended * tokens * self.shape.heads
+        seconds = pairs * self.shape.width * many / (halved * MANY_ROWS) / ATTENTION_SHARE
         if self.setup.attn_implementation == "eager":
             seconds += pairs * (2 * self.element_bytes + 4) * one / self.element_bytes
         return seconds
+
+    def _seen_tokens(self, tokens: float) -> float:
+        """Tokens that a token of an encoder meets on both sides, summed over the layers."""
+        flash = "flash" in (self.setup.attn_implementation or "")
+        window = min(tokens, 2 * self.shape.window) if flash else tokens
+        return self.shape.full_layers * tokens + self.shape.sliding_layers * window
 
 
 def running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Running | None:

@@ -8,7 +8,7 @@ Pure and quick: the planner asks about hundreds of setups. What is not known giv
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from advisor.estimate import calls
+from advisor.estimate import calls, encoding
 from advisor.estimate.attention import as_it_runs
 from advisor.estimate.running import Running, Terms, running
 from advisor.facts import Facts
@@ -30,6 +30,8 @@ def speed(model: Facts, machine: Facts, workload: Workload, setup: Setup, memory
 
     A request that is not repeated pays for compilation itself.
     """
+    if workload.task == "encode":
+        return encoding.speed(model, machine, workload, setup, memory)
     timed = _timed(model, machine, workload, setup, memory)
     if timed is None:
         return Speed(None, None, None)
