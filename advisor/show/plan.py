@@ -12,8 +12,8 @@ from advisor.facts import Facts, Unknown
 from advisor.plan import Estimate, Plan, Step
 from advisor.rule import show
 from advisor.setup import Setup
-from advisor.show import beside
-from advisor.show.terminal import factor, rate, seconds, settings, size
+from advisor.show import beside, tasks
+from advisor.show.terminal import factor, settings, size
 
 
 def screen(plan: Plan, details: bool = False) -> RenderableType:
@@ -47,8 +47,7 @@ def _headline(plan: Plan) -> Text:
     text = Text()
     text.append(plan.model.name.rstrip("/").split("/")[-1], style="bold")
     text.append(f" on {devices_used(plan.machine, plan.setup)}")
-    prompts = "1 prompt" if load.batch == 1 else f"{load.batch} prompts"
-    text.append(f"\n{prompts} of {load.prompt_tokens} tokens, {load.new_tokens} new each")
+    text.append(f"\n{tasks.sizes(load)}")
     if load.concurrency > 1:
         text.append(f", {load.concurrency} requests at a time")
     text.append(f"; goal: {load.goal}")
@@ -85,21 +84,14 @@ def _figures(plan: Plan) -> Table:
         table.add_column(title, justify="left" if title == "predicted" else "right", no_wrap=True)
     memory = [size(estimate.memory.total_bytes) for estimate in (now, then)]
     table.add_row(f"memory (free: {size(then.memory.available_bytes)})", *memory, _verdict_of_fit(then))
-    for title, name, write in _SPEEDS:
-        before, after = (getattr(estimate.speed, name) for estimate in (now, then))
+    for row in tasks.rows(plan.workload):
+        before, after = (row.value(estimate, plan.workload) for estimate in (now, then))
         if before is None and after is None:
             continue
         runs = now.memory.fits is not False
-        gained = factor(after / before) if before and after and runs and write is rate else ""
-        table.add_row(title, write(before) if runs else "cannot run", write(after), gained)
+        gained = factor(after / before) if before and after and runs and row.is_rate else ""
+        table.add_row(row.title, row.write(before) if runs else "cannot run", row.write(after), gained)
     return table
-
-
-_SPEEDS = (
-    ("time to first token", "ttft_seconds", seconds),
-    ("decode", "decode_tokens_per_second", rate),
-    ("all requests", "total_tokens_per_second", rate),
-)
 
 
 def _verdict_of_fit(estimate: Estimate) -> str:
@@ -125,10 +117,7 @@ def _fit(plan: Plan) -> Iterator[RenderableType]:
         if estimate.memory.fits is False:
             batch, context = limits.get("largest_batch"), limits.get("largest_context_tokens")
             what = f"{title} it misses {size(limits.get('shortfall_bytes'))}."
-            if batch and context:
-                what += f" Largest batch that fits: {batch}; longest prompt + answer: {context:,} tokens."
-            else:
-                what += " Not even one prompt of this length fits."
+            what += " " + tasks.limits(plan.workload, batch, context)
             yield Text(what, style="red")
 
 

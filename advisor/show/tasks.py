@@ -1,0 +1,72 @@
+"""How a plan's sizes and speeds read, by the task of its workload."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from advisor.estimate import calls
+from advisor.plan import Estimate
+from advisor.show.terminal import rate, seconds
+from advisor.workload import Workload
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of predicted speed: its title, the field of `Speed` that it shows, and how that is written.
+
+    `by_text` divides a rate of tokens by the mean length of a text; of a rate, more is better.
+    """
+
+    title: str
+    field: str
+    write: Callable[[float | None], str]
+    is_rate: bool = True
+    by_text: bool = False
+
+    def value(self, estimate: Estimate, load: Workload) -> float | None:
+        """The figure; None where it is not known."""
+        found: float | None = getattr(estimate.speed, self.field)
+        if found is None or not self.by_text:
+            return found
+        return found * load.batch * load.concurrency / calls.text_tokens(load)
+
+
+def _texts(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f} texts/s" if value >= 100 else f"{value:.3g} texts/s"
+
+
+ROWS: dict[str, tuple[Row, ...]] = {
+    "generate": (
+        Row("time to first token", "ttft_seconds", seconds, is_rate=False),
+        Row("decode", "decode_tokens_per_second", rate),
+        Row("all requests", "total_tokens_per_second", rate),
+    ),
+    "encode": (
+        Row("one batch", "ttft_seconds", seconds, is_rate=False),
+        Row("tokens of text", "total_tokens_per_second", rate),
+        Row("texts", "total_tokens_per_second", _texts, by_text=True),
+    ),
+}
+
+
+def rows(load: Workload) -> tuple[Row, ...]:
+    """The lines of predicted speed for a workload."""
+    return ROWS.get(load.task, ROWS["generate"])
+
+
+def sizes(load: Workload) -> str:
+    """`8 prompts of 512 tokens, 128 new each`; `64 texts of 256 tokens`."""
+    if load.task == "encode":
+        return f"{_counted(load.batch, 'text')} of {load.prompt_tokens} tokens"
+    return f"{_counted(load.batch, 'prompt')} of {load.prompt_tokens} tokens, {load.new_tokens} new each"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"
+
+
+def limits(load: Workload, batch: int | None, context: int | None) -> str:
+    """What would fit where a setup does not."""
+    if not batch or not context:
+        return f"Not even one {'text' if load.task == 'encode' else 'prompt'} of this length fits."
+    longest = "text" if load.task == "encode" else "prompt + answer"
+    return f"Largest batch that fits: {batch}; longest {longest}: {context:,} tokens."
