@@ -33,8 +33,8 @@ VERSION = "transformers.version"
 EXPERTS_AT_ONCE = Version("5.0")
 """From here on all experts of a layer are computed in one call, unless the setup says otherwise."""
 MOST_BATCH_TOKENS, LEAST_BATCH_TOKENS = 2048, 256
-"""Tokens of one step of continuous batching: larger steps gain nothing (products are bound by arithmetic long before, and
-SDPA's mask grows with tokens x cache), smaller ones stretch prefill over many steps."""
+"""Tokens of one step of continuous batching: larger steps gain nothing (products are bound by arithmetic long before),
+and SDPA's mask grows with tokens x cache; smaller ones stretch prefill over many steps."""
 
 
 @dataclass(frozen=True)
