@@ -32,6 +32,9 @@ OVERFLOWS_FP16 = ("gemma3", "gemma3_text")
 VERSION = "transformers.version"
 EXPERTS_AT_ONCE = Version("5.0")
 """From here on all experts of a layer are computed in one call, unless the setup says otherwise."""
+SORTED_BATCHES, LEAST_SORTED_BATCH = 8, 8
+"""Batches into which sorted texts are cut, and the least in one: with lengths spread evenly between a
+quarter and the whole, 7 % of what is computed is then padding, against 37 % in a single batch (counted)."""
 MOST_BATCH_TOKENS, LEAST_BATCH_TOKENS = 2048, 256
 """Tokens of one step of continuous batching: larger steps gain nothing (products are bound by arithmetic long before),
 and SDPA's mask grows with tokens x cache; smaller ones stretch prefill over many steps."""
@@ -241,6 +244,11 @@ def _batches(predictions: Predictions, load: Workload, setup: Setup) -> dict[str
         prompts = load.batch * load.concurrency
         return _known(min(largest, prompts) if largest else None, "not even one prompt fits, or no size")
 
+    def sorted_batch() -> Fact:
+        largest = predictions.largest_batch(setup.changed({"batching": "padded"}))
+        wanted = setup.batch_size or max(LEAST_SORTED_BATCH, math.ceil(load.batch * load.concurrency / SORTED_BATCHES))
+        return _known(min(largest, wanted) if largest else None, "not even one text fits, or no size")
+
     def batch_leaves_room() -> Fact:
         largest = predictions.largest_batch(setup)
         rows = 1 if setup.batching == "loop" else setup.batch_size or load.batch
@@ -249,6 +257,7 @@ def _batches(predictions: Predictions, load: Workload, setup: Setup) -> dict[str
     return {
         "estimate.largest_batch": Deferred(largest_batch),
         "estimate.largest_shared_batch": Deferred(largest_shared_batch),
+        "estimate.sorted_batch": Deferred(sorted_batch),
         "estimate.batch_leaves_room": Deferred(batch_leaves_room),
     }
 

@@ -1,5 +1,7 @@
 """Facts that follow from others: of the setup with the machine, of the model with the library, and of the estimate."""
 
+import pytest
+
 from advisor import derived
 from advisor.derived import Predictions
 from advisor.facts import Facts, Known, Unknown
@@ -178,6 +180,18 @@ def test_a_shared_batch_takes_the_prompts_of_all_requests_in_flight() -> None:
     assert (found.value("estimate.largest_batch"), found.value("estimate.largest_shared_batch")) == (2, 6)
     assert of_estimate(load=Workload(concurrency=3)).value("estimate.largest_shared_batch") == 3
     assert of_estimate(largest_batch=lambda setup: 0).value("estimate.largest_shared_batch") is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "size", "largest", "wanted"),
+    [(64, None, 99, 8), (400, None, 99, 50), (400, None, 20, 20), (64, 32, 99, 32)],
+)
+def test_sorted_texts_are_cut_into_batches(texts: int, size: int | None, largest: int, wanted: int) -> None:
+    setup = Setup(device="cuda", batching="loop", batch_size=size)
+    found = of_estimate(setup=setup, load=Workload(batch=texts), largest_batch=lambda setup: largest)
+    assert found.value("estimate.sorted_batch") == wanted
+    none = of_estimate(setup=setup, load=Workload(batch=texts), largest_batch=lambda setup: 0)
+    assert none.value("estimate.sorted_batch") is None
 
 
 def test_a_batch_leaves_room_while_more_prompts_are_at_hand_and_fit() -> None:
