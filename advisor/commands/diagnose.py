@@ -144,7 +144,9 @@ def _output(options: argparse.Namespace) -> Path | None:
 
 def _say_next(plan: Plan, options: argparse.Namespace, output: Path) -> None:
     talk = terminal.talk()
-    if plan.steps:
+    if plan.steps and plan.workload.task != "generate":
+        talk.print(f"Plan written to {output}. It is not measured here: time it in your own program.", soft_wrap=True)
+    elif plan.steps:
         command = f"[bold]perf-advisor apply --plan {shlex.quote(str(output))}[/]"
         talk.print(f"Plan written to {output}. Prove it: {command}", soft_wrap=True)
     else:

@@ -20,7 +20,10 @@ QUANTIZERS_SINCE = {"torchao": Version("4.45"), "quanto": Version("4.40"), "fp8"
 QUANTIZED_CACHE_SINCE = Version("4.42")
 FP8_CACHE_SINCE = Version("5.21")
 # Values that change nothing about training, so that a setup may carry them through a measurement of generation.
-NOT_TRAINING = {"adapters": "none", "optimizer": "adamw", "gradient_checkpointing": False, "padding_free": False}
+NOT_TRAINING = {
+    **{"adapters": "none", "optimizer": "adamw", "mixed_precision": "none"},
+    **{"gradient_checkpointing": False, "padding_free": False},
+}
 TRAINING = (*NOT_TRAINING, "eval_accumulation_steps")
 
 
@@ -29,12 +32,26 @@ def refusals(subject: Subject, setup: Setup) -> list[Mistake]:
 
     Knobs are held against each other once each value alone is right.
     """
+    if other := _other_task(subject):
+        return [other]
     values, model = list(_values(setup)), list(_model(subject))
     if values:
         return [*values, *model]
     if wrong := conflict(setup):
         return [*model, Mistake("setup", wrong)]
     return [*model, *_training(setup), *_workload(subject, setup), *_versions(subject, setup)]
+
+
+def _other_task(subject: Subject) -> Mistake | None:
+    """Why nothing is run for a task beside generation, with what to do instead."""
+    instead = {
+        "encode": "embed one batch of your own texts with each setup and compare the seconds",
+        "train": "run a few steps of your own training with each setup and compare the seconds",
+    }
+    task = subject.workload.task
+    if task == "generate":
+        return None
+    return Mistake("workload.task", f"only generation is measured, and this plan is for --task {task}", instead[task])
 
 
 def _values(setup: Setup) -> Iterator[Mistake]:

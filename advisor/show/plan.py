@@ -84,7 +84,7 @@ def _figures(plan: Plan) -> Table:
         table.add_column(title, justify="left" if title == "predicted" else "right", no_wrap=True)
     memory = [size(estimate.memory.total_bytes) for estimate in (now, then)]
     table.add_row(f"memory (free: {size(then.memory.available_bytes)})", *memory, _verdict_of_fit(then))
-    for row in tasks.rows(plan.workload):
+    for row in tasks.rows(plan):
         before, after = (row.value(estimate, plan.workload) for estimate in (now, then))
         if before is None and after is None:
             continue

@@ -1,10 +1,10 @@
 """How a plan's sizes and speeds read, by the task of its workload."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advisor.estimate import calls
-from advisor.plan import Estimate
+from advisor.plan import Estimate, Plan
 from advisor.show.terminal import rate, seconds
 from advisor.workload import Workload
 
@@ -48,9 +48,14 @@ ROWS: dict[str, tuple[Row, ...]] = {
 }
 
 
-def rows(load: Workload) -> tuple[Row, ...]:
-    """The lines of predicted speed for a workload."""
-    return ROWS.get(load.task, ROWS["generate"])
+def rows(plan: Plan) -> tuple[Row, ...]:
+    """The lines of predicted speed for a plan; seconds of a batch with the texts in it, now and then."""
+    found = ROWS.get(plan.workload.task, ROWS["generate"])
+    if plan.workload.task != "encode":
+        return found
+    now, then = (calls.calls(plan.workload, setup)[0].rows for setup in (plan.baseline, plan.setup))
+    sizes = f"{now}" if now == then else f"{now}, of {then}"
+    return tuple(replace(row, title=f"one batch of {sizes}") if row.field == "ttft_seconds" else row for row in found)
 
 
 def sizes(load: Workload) -> str:

@@ -36,6 +36,16 @@ def node_types(text: str) -> list[str]:
     return [type(node).__name__ for node in ast.walk(ast.parse(text))]
 
 
+@pytest.mark.parametrize(("task", "instead"), [("encode", "embed one batch"), ("train", "a few steps")])
+def test_there_are_no_programs_for_other_tasks(task: str, instead: str) -> None:
+    """One sentence and what to do instead, whatever else a recipe would refuse."""
+    with pytest.raises(PlanError) as refused:
+        written(replace(SUBJECT, workload=replace(LOAD, task=task)), adapters="lora")
+    (mistake,) = refused.value.mistakes
+    assert f"--task {task}" in mistake.what
+    assert instead in (mistake.hint or "")
+
+
 def test_an_empty_setup_sets_nothing() -> None:
     text = written()
     for name in ("dtype", "device_map", "attn_implementation", "compile", "quantization", "threads", "use_cache"):
