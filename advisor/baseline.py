@@ -56,6 +56,7 @@ def _defaults(machine: Facts, model: Facts) -> dict[str, tuple[Value | None, str
         "matmul_precision": ("highest", "torch's default"),
         "adapters": ("none", library),
         "optimizer": ("adamw", library),
+        "mixed_precision": ("none", library),
         "gradient_checkpointing": (False, library),
         "padding_free": (False, "default of the trainers"),
         "batching": ("padded", "assumed"),

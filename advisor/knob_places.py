@@ -40,6 +40,7 @@ KNOB_PLACES: dict[str, tuple[str, ...]] = {
     "page_size": (f"{_CONTINUOUS}(page_size)",),
     "adapters": ("transformers.integrations.peft:PeftAdapterMixin.add_adapter", "peft:LoraConfig"),
     "optimizer": (f"{_TRAIN}(optim)",),
+    "mixed_precision": (f"{_TRAIN}(bf16)", f"{_TRAIN}(fp16)"),
     "gradient_checkpointing": (f"{_TRAIN}(gradient_checkpointing)",),
     "eval_accumulation_steps": (f"{_TRAIN}(eval_accumulation_steps)",),
     "padding_free": ("transformers:DataCollatorWithFlattening",),

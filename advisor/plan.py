@@ -16,7 +16,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Memory:
-    """Predicted bytes on the device that holds the model; None where it cannot be known."""
+    """Predicted bytes on the device that holds the model; None where it cannot be known.
+
+    Gradients and optimizer states are those of training, and None for every other task.
+    """
 
     weights_bytes: int | None
     kv_cache_bytes: int | None
@@ -26,6 +29,8 @@ class Memory:
     total_bytes: int | None
     available_bytes: int | None
     fits: bool | None
+    gradients_bytes: int | None = None
+    optimizer_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -222,6 +222,8 @@ _SIZES = (
     "overhead_bytes",
     "total_bytes",
     "available_bytes",
+    "gradients_bytes",
+    "optimizer_bytes",
 )
 _RATES = ("ttft_seconds", "decode_tokens_per_second", "total_tokens_per_second")
 _BOUNDS = ("host", "bandwidth", "compute")

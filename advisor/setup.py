@@ -110,6 +110,9 @@ class Setup:
     optimizer: str | None = _knob(
         "optimizer of training", Kind.NAME, ("adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor")
     )
+    mixed_precision: str | None = _knob(
+        "16-bit type in which training multiplies; the weights keep their own type", Kind.NAME, ("none", "bf16", "fp16")
+    )
     gradient_checkpointing: bool | None = _knob(
         "activations are computed again for the gradients instead of kept", Kind.FLAG
     )

@@ -4,23 +4,30 @@ from advisor.estimate import drafting
 from advisor.estimate import speed as speeds
 from advisor.estimate.band import speed_band
 from advisor.estimate.memory import MEMORY_BAND, memory
+from advisor.estimate.training import TRAINING_BAND
 from advisor.facts import Facts
-from advisor.plan import Estimate
+from advisor.plan import Estimate, Memory, Speed
 from advisor.setup import Setup
 from advisor.workload import Workload
 
 
 def estimate(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Estimate:
-    """Predicted memory and speed, with the bands of both and the basis `formula`."""
+    """Predicted memory and speed, with the bands of both and the basis `formula`. Of training only the memory."""
     needed = memory(model, machine, workload, setup)
+    if workload.task == "train":
+        return Estimate(needed, Speed(None, None, None), "formula", _band(needed, TRAINING_BAND), None)
     predicted = speeds.speed(model, machine, workload, setup, needed)
     return Estimate(
         memory=needed,
         speed=predicted,
         basis="formula",
-        memory_band=None if needed.total_bytes is None else MEMORY_BAND,
+        memory_band=_band(needed, MEMORY_BAND),
         speed_band=None if predicted.total_tokens_per_second is None else speed_band(model, machine, setup),
     )
+
+
+def _band(memory: Memory, factors: tuple[float, float]) -> tuple[float, float] | None:
+    return None if memory.total_bytes is None else factors
 
 
 def break_even_calls(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> tuple[float, float] | None:

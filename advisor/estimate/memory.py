@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from packaging.version import Version
 
-from advisor.estimate import encoding
+from advisor.estimate import encoding, training
 from advisor.estimate.activations import Peaks, peaks
 from advisor.estimate.attention import as_it_runs
 from advisor.estimate.cache import Kept, kept, request
@@ -43,6 +43,8 @@ def memory(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Me
     With a device_map the devices are counted together, and weights that go to RAM count only while they do not fit
     there either. An offloaded cache counts whole in `kv_cache_bytes`, in the total with the layers on the device.
     """
+    if workload.task == "train":
+        return training.memory(model, machine, workload, setup)
     where = device(machine, setup)
     weights = weights_bytes(model, machine, setup, where)
     there = room(machine, setup)

@@ -28,7 +28,10 @@ _TRAINING = {
     "eval_accumulation_steps": "eval_accumulation_steps",
 }
 _OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_8bit", "paged_adamw_8bit": "paged_adamw_8bit"}
-_WRITTEN = (*_LOADING, *_GENERATING, *_CACHE, *_CONTINUOUS, *_TRAINING, "dtype", "quantization", "speculation")
+_WRITTEN = (
+    *(*_LOADING, *_GENERATING, *_CACHE, *_CONTINUOUS, *_TRAINING),
+    *("dtype", "quantization", "speculation", "mixed_precision"),
+)
 
 
 def in_code(change: Mapping[str, Value]) -> list[str]:
@@ -70,6 +73,11 @@ def _training(change: Mapping[str, Value]) -> Iterator[str]:
         if name in change:
             value = change[name]
             yield f"{argument}={_literal(_OPTIMIZERS.get(str(value), value))}"
+    match change.get("mixed_precision"):
+        case "bf16" | "fp16" as kind:
+            yield f"{kind}=True"
+        case "none":
+            yield "bf16=False, fp16=False"
 
 
 def _literal(value: Value) -> str:
