@@ -18,6 +18,7 @@ OTHERS = (
 GENERATES = ("ForCausalLM", "LMHeadModel")
 MPNET_BUCKETS = 32
 """Rows of the table of relative positions (relative_attention_num_buckets, by default)."""
+MOST_LAYERS = 10_000
 GLOBAL_EVERY = 3
 """ModernBERT: each third layer, from the first, attends to every token (global_attn_every_n_layers, by default)."""
 
@@ -40,7 +41,7 @@ def resolved(text: Mapping[str, Any]) -> dict[str, Any]:
 def layers(text: Mapping[str, Any]) -> tuple[str, ...] | None:
     """How each layer attends; None where the type is not counted here."""
     count, kind = _size(text, "num_hidden_layers"), text.get("model_type")
-    if count is None or kind not in ENCODERS:
+    if count is None or count > MOST_LAYERS or kind not in ENCODERS:
         return None
     if kind != "modernbert":
         return ("full_attention",) * count
