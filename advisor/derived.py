@@ -192,19 +192,25 @@ def of_estimate(predictions: Predictions, machine: Facts, load: Workload, setup:
         "estimate.decode_tokens_per_second": _known(speed.decode_tokens_per_second, no_speed),
         "estimate.prefill_share": _known(_prefill_share(here, load), no_speed),
     }
-    return Facts({**facts, **_deferred(predictions, load, setup)})
+    return Facts({**facts, **_deferred(predictions, machine, load, setup)})
 
 
-def _deferred(predictions: Predictions, load: Workload, setup: Setup) -> dict[str, Fact | Deferred]:
+def _leanest_full_training(machine: Facts, setup: Setup) -> dict[str, Value]:
+    """The least memory in which all weights can be trained; 8-bit states need their package."""
+    optimizer = "paged_adamw_8bit" if machine.is_true("bitsandbytes.installed") else setup.optimizer or "adamw"
+    return {"adapters": "none", "gradient_checkpointing": True, "optimizer": optimizer}
+
+
+def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: Setup) -> dict[str, Fact | Deferred]:
     """The facts that need the estimate of other setups or sizes."""
 
     def one_device_fits() -> Fact:
         alone = replace(setup, device_map=None, max_memory=None)
         return _known(predictions.estimate(alone).memory.fits, "the memory estimate is incomplete")
 
-    def plain_cache_fits() -> Fact:
-        plain = setup.changed({"cache_implementation": "dynamic", "compile": "none"})
-        return _known(predictions.estimate(plain).memory.fits, "the memory estimate is incomplete")
+    def fits(change: dict[str, Value]) -> Deferred:
+        there = setup.changed(change)
+        return Deferred(lambda: _known(predictions.estimate(there).memory.fits, "the memory estimate is incomplete"))
 
     def calls() -> Fact:
         found = predictions.break_even_calls(setup)
@@ -213,7 +219,9 @@ def _deferred(predictions: Predictions, load: Workload, setup: Setup) -> dict[st
     return {
         **_batches(predictions, load, setup),
         "estimate.one_device_fits": Deferred(one_device_fits),
-        "estimate.plain_cache_fits": Deferred(plain_cache_fits),
+        "estimate.plain_cache_fits": fits({"cache_implementation": "dynamic", "compile": "none"}),
+        "estimate.full_training_fits": fits(_leanest_full_training(machine, setup)),
+        "estimate.adapters_fit": fits({"adapters": "lora", "gradient_checkpointing": True}),
         "estimate.compile_break_even_calls": Deferred(calls),
         "estimate.largest_in_flight": Deferred(lambda: _in_flight(predictions, load, setup)),
         "estimate.batch_tokens": Deferred(lambda: _batch_tokens(predictions, setup)),

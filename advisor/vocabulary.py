@@ -216,6 +216,8 @@ ESTIMATE = _declare(
     ("estimate.batch_tokens", C, "tokens of one step of continuous batching that memory allows"),
     ("estimate.compile_break_even_calls", C, "requests after which compilation has paid back, at the latest"),
     ("estimate.speculation_break_even", N, "share of drafted tokens that must be accepted for speculation to pay"),
+    ("estimate.full_training_fits", F, "all weights can be trained here, with checkpoints and 8-bit states"),
+    ("estimate.adapters_fit", F, "adapters over the weights as they are fit, with checkpoints"),
 )
 
 TEXT = _declare(

@@ -139,7 +139,7 @@ def largest_context(model: Facts, machine: Facts, workload: Workload, setup: Set
     if not prompt:
         return prompt
     longest = model.count("model.context_tokens")
-    tokens = prompt + workload.new_tokens
+    tokens = replace(workload, prompt_tokens=prompt).total_tokens
     return tokens if longest is None else min(tokens, longest)
 
 

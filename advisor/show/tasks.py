@@ -45,7 +45,10 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("tokens of text", "total_tokens_per_second", rate),
         Row("texts", "total_tokens_per_second", _texts, by_text=True),
     ),
+    "train": (),
 }
+ONE = {"encode": ("text", "text"), "train": ("sequence", "sequence")}
+"""What one of the batch is called, and what is longest."""
 
 
 def rows(plan: Plan) -> tuple[Row, ...]:
@@ -62,6 +65,8 @@ def sizes(load: Workload) -> str:
     """`8 prompts of 512 tokens, 128 new each`; `64 texts of 256 tokens`."""
     if load.task == "encode":
         return f"{_counted(load.batch, 'text')} of {load.prompt_tokens} tokens"
+    if load.task == "train":
+        return f"{_counted(load.batch, 'sequence')} of {load.prompt_tokens} tokens in one step of one device"
     return f"{_counted(load.batch, 'prompt')} of {load.prompt_tokens} tokens, {load.new_tokens} new each"
 
 
@@ -71,7 +76,7 @@ def _counted(count: int, what: str) -> str:
 
 def limits(load: Workload, batch: int | None, context: int | None) -> str:
     """What would fit where a setup does not."""
+    one, longest = ONE.get(load.task, ("prompt", "prompt + answer"))
     if not batch or not context:
-        return f"Not even one {'text' if load.task == 'encode' else 'prompt'} of this length fits."
-    longest = "text" if load.task == "encode" else "prompt + answer"
+        return f"Not even one {one} of this length fits."
     return f"Largest batch that fits: {batch}; longest {longest}: {context:,} tokens."
