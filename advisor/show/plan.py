@@ -1,6 +1,6 @@
 """A plan on the screen: what was found, what it costs on this machine, what to type."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -8,18 +8,20 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from advisor.facts import Facts, Unknown
+from advisor.facts import Facts, Unknown, Value
 from advisor.plan import Estimate, Plan, Step
 from advisor.rule import show
 from advisor.setup import Setup
 from advisor.show import beside, tasks
+from advisor.show.in_code import in_code
 from advisor.show.terminal import factor, settings, size
+from advisor.workload import Workload
 
 
 def screen(plan: Plan, details: bool = False) -> RenderableType:
     """The whole plan. `details` adds the rules that were silent, for those who ask why not."""
     parts: list[RenderableType] = [_headline(plan), *_first(plan), ""]
-    parts += [_figures(plan), Text(_basis(plan.estimate), style="dim"), *_fit(plan), ""]
+    parts += [_figures(plan), Text(_basis(plan.estimate, plan.workload), style="dim"), *_fit(plan), ""]
     parts += list(_steps(plan)) or ["Nothing to change: no rule found anything that would pay here.", ""]
     parts += list(beside.notes(plan, details))
     parts += list(beside.others(plan, details))
@@ -98,12 +100,14 @@ def _verdict_of_fit(estimate: Estimate) -> str:
     return {True: "fits", False: "[bold red]does not fit[/]", None: "unknown"}[estimate.memory.fits]
 
 
-def _basis(estimate: Estimate) -> str:
+def _basis(estimate: Estimate, load: Workload) -> str:
     bands = []
     for name, band in (("memory", estimate.memory_band), ("speed", estimate.speed_band)):
         if band:
             bands.append(f"{name} {band[0] - 1:+.0%}..{band[1] - 1:+.0%}")
-    if estimate.speed.total_tokens_per_second is None:
+    if load.task == "train":
+        bands.append("no speed of training is predicted")
+    elif estimate.speed.total_tokens_per_second is None:
         bands.append("no speed: nothing was measured on this device (perf-advisor probe does)")
     return f"by {estimate.basis}; " + ", ".join(bands)
 
@@ -124,35 +128,40 @@ def _fit(plan: Plan) -> Iterator[RenderableType]:
 def _steps(plan: Plan) -> Iterator[RenderableType]:
     runs = plan.baseline_estimate.memory.fits is not False and plan.estimate.speed.total_tokens_per_second is not None
     for number, step in enumerate(plan.steps, start=1):
-        yield Text.assemble((f"{number}  {step.rule}", "bold"), f"  {_share(step, runs)}")
-        yield Padding(_step_body(step), (0, 0, 1, 3))
+        yield Text.assemble((f"{number}  {step.rule}", "bold"), f"  {_share(step, runs, plan.workload.task)}")
+        yield Padding(_step_body(step, plan.workload), (0, 0, 1, 3))
 
 
-def _share(step: Step, runs: bool) -> str:
+def _share(step: Step, runs: bool, task: str) -> str:
     """What a step is predicted to gain. Where the baseline runs and speeds are known (`runs`), silence is telling."""
     speed = step.effect.speed
     parts = [factor(speed)] if speed and abs(speed - 1) >= NOTHING else []
     if speed is None and runs:
-        parts.append("gain not predicted: apply measures it")
+        parts.append("gain not predicted: " + ("apply measures it" if task == "generate" else "measure it"))
     if step.effect.memory_bytes:
         sign = "+" if step.effect.memory_bytes > 0 else ""
         parts.append(f"{sign}{size(step.effect.memory_bytes)}")
     return ", ".join(parts)
 
 
-def _step_body(step: Step) -> Group:
+def _step_body(step: Step, load: Workload) -> Group:
     lines: list[RenderableType] = [
         Text(f"Found: {step.summary}"),
-        f"Change: [green]{settings(step.change)}[/]",
+        f"Change: [green]{_written(step.change, load)}[/]",
         Text(f"Because {_because(step)}", style="dim"),
     ]
     lines += [Text(f"In your script: {place}") for place in beside.script_places(step.because)]
     if step.effect.quality:
         lines.append(Text(f"Outputs: {step.effect.quality}"))
     if step.fallbacks:
-        ways = "; else ".join(settings(change) for change in step.fallbacks)
+        ways = "; else ".join(_written(change, load) for change in step.fallbacks)
         lines.append(f"[dim]If it does not hold: {ways}[/]")
     return Group(*lines)
+
+
+def _written(change: Mapping[str, Value], load: Workload) -> str:
+    """A change as it is typed: knobs, or for training, which nothing here runs, the user's own lines of Python."""
+    return escape("; ".join(in_code(change))) if load.task == "train" else settings(change)
 
 
 NOTHING = 0.005
