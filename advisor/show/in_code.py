@@ -97,7 +97,9 @@ def _line(name: str, value: Value) -> str:
         case "padding_free", bool():
             return f"SFTConfig(..., padding_free={value})"
         case "adapters", "lora":
-            return "get_peft_model(model, LoraConfig(...))"
+            return 'get_peft_model(model, LoraConfig(r=16, target_modules="all-linear"))'
+        case "adapters", "none":
+            return "no adapters"
         case "batch_size", 1:
             return "one prompt in one call"
         case "batch_size", int():

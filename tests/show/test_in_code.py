@@ -51,7 +51,7 @@ def test_a_knob_without_a_line_of_its_own_is_named() -> None:
         ({"optimizer": "paged_adamw_8bit"}, 'TrainingArguments(..., optim="paged_adamw_8bit")'),
         ({"optimizer": "adamw"}, 'TrainingArguments(..., optim="adamw_torch_fused")'),
         ({"matmul_precision": "high"}, 'torch.set_float32_matmul_precision("high")'),
-        ({"adapters": "lora"}, "get_peft_model(model, LoraConfig(...))"),
+        ({"adapters": "lora"}, 'get_peft_model(model, LoraConfig(r=16, target_modules="all-linear"))'),
     ],
 )
 def test_each_knob_stands_where_the_library_takes_it(change: dict[str, Any], line: str) -> None:
