@@ -41,6 +41,9 @@ class Speed:
     included. `decode_tokens_per_second` counts the new tokens of every prompt that is decoded at a time, after the
     first ones; `total_tokens_per_second` those of all prompts, over the whole time. `bound` names the term that
     dominates a decode step (`host`, `bandwidth` or `compute`).
+
+    For the task encode `ttft_seconds` are those of one batch, `total_tokens_per_second` counts tokens of text, nothing
+    is decoded, and `bound` is that of a batch.
     """
 
     ttft_seconds: float | None

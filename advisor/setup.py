@@ -96,7 +96,7 @@ class Setup:
         ("loop", "padded", "sorted", "continuous"),
         question=Question(
             "How do your prompts reach the model today?",
-            (("loop", "one call of generate for each prompt"), ("padded", "as one padded batch")),
+            (("loop", "one call for each prompt or text"), ("padded", "as one padded batch")),
             "padded",
         ),
     )
