@@ -29,6 +29,7 @@ FLASH = re.compile(r"(?:flash_attention_|kernels-community/(?:vllm-)?flash-attn)
 OVERFLOWS_FP16 = ("gemma3", "gemma3_text")
 """Families whose activations leave the range of fp16 in an ordinary run: nan, and empty answers (transformers issue
 36822, vLLM pull request 17364). The classes of transformers 5.22 do nothing about it."""
+CHECKPOINTED: dict[str, Value] = {"adapters": "none", "gradient_checkpointing": True}
 VERSION = "transformers.version"
 EXPERTS_AT_ONCE = Version("5.0")
 """From here on all experts of a layer are computed in one call, unless the setup says otherwise."""
@@ -197,19 +198,15 @@ def of_estimate(predictions: Predictions, machine: Facts, load: Workload, setup:
 
 def _leanest_full_training(machine: Facts, setup: Setup) -> dict[str, Value]:
     """The least memory in which all weights can be trained; 8-bit states need their package."""
-    optimizer = "paged_adamw_8bit" if machine.is_true("bitsandbytes.installed") else setup.optimizer or "adamw"
-    return {"adapters": "none", "gradient_checkpointing": True, "optimizer": optimizer}
+    paged = machine.is_true("bitsandbytes.installed")
+    return {**CHECKPOINTED, "optimizer": "paged_adamw_8bit" if paged else setup.optimizer or "adamw"}
 
 
 def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: Setup) -> dict[str, Fact | Deferred]:
     """The facts that need the estimate of other setups or sizes."""
 
-    def one_device_fits() -> Fact:
-        alone = replace(setup, device_map=None, max_memory=None)
-        return _known(predictions.estimate(alone).memory.fits, "the memory estimate is incomplete")
-
-    def fits(change: dict[str, Value]) -> Deferred:
-        there = setup.changed(change)
+    def fits(change: dict[str, Value], alone: bool = False) -> Deferred:
+        there = replace(setup, device_map=None, max_memory=None) if alone else setup.changed(change)
         return Deferred(lambda: _known(predictions.estimate(there).memory.fits, "the memory estimate is incomplete"))
 
     def calls() -> Fact:
@@ -218,9 +215,11 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
 
     return {
         **_batches(predictions, load, setup),
-        "estimate.one_device_fits": Deferred(one_device_fits),
+        "estimate.one_device_fits": fits({}, alone=True),
         "estimate.plain_cache_fits": fits({"cache_implementation": "dynamic", "compile": "none"}),
         "estimate.full_training_fits": fits(_leanest_full_training(machine, setup)),
+        "estimate.eight_bit_states_fit": fits({**CHECKPOINTED, "optimizer": "adamw_8bit"}),
+        "estimate.float32_training_fits": fits({"dtype": "float32", "mixed_precision": "bf16"}),
         "estimate.adapters_fit": fits({"adapters": "lora", "gradient_checkpointing": True}),
         "estimate.compile_break_even_calls": Deferred(calls),
         "estimate.largest_in_flight": Deferred(lambda: _in_flight(predictions, load, setup)),

@@ -217,6 +217,8 @@ ESTIMATE = _declare(
     ("estimate.compile_break_even_calls", C, "requests after which compilation has paid back, at the latest"),
     ("estimate.speculation_break_even", N, "share of drafted tokens that must be accepted for speculation to pay"),
     ("estimate.full_training_fits", F, "all weights can be trained here, with checkpoints and 8-bit states"),
+    ("estimate.float32_training_fits", F, "the setup would fit with float32 weights and products in bf16"),
+    ("estimate.eight_bit_states_fit", F, "all weights can be trained with checkpoints and 8-bit states on the device"),
     ("estimate.adapters_fit", F, "adapters over the weights as they are fit, with checkpoints"),
 )
 
