@@ -1,12 +1,11 @@
 """An estimate by closed formula: memory and speed of a setup from facts alone, without torch and in well under 1 ms."""
 
-from advisor.estimate import drafting
+from advisor.estimate import drafting, training
 from advisor.estimate import speed as speeds
 from advisor.estimate.band import speed_band
 from advisor.estimate.memory import MEMORY_BAND, memory
-from advisor.estimate.training import TRAINING_BAND
 from advisor.facts import Facts
-from advisor.plan import Estimate, Memory, Speed
+from advisor.plan import Estimate, Speed
 from advisor.setup import Setup
 from advisor.workload import Workload
 
@@ -15,19 +14,15 @@ def estimate(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> 
     """Predicted memory and speed, with the bands of both and the basis `formula`. Of training only the memory."""
     needed = memory(model, machine, workload, setup)
     if workload.task == "train":
-        return Estimate(needed, Speed(None, None, None), "formula", _band(needed, TRAINING_BAND), None)
+        return Estimate(needed, Speed(None, None, None), "formula", training.band(needed), None)
     predicted = speeds.speed(model, machine, workload, setup, needed)
     return Estimate(
         memory=needed,
         speed=predicted,
         basis="formula",
-        memory_band=_band(needed, MEMORY_BAND),
+        memory_band=None if needed.total_bytes is None else MEMORY_BAND,
         speed_band=None if predicted.total_tokens_per_second is None else speed_band(model, machine, setup),
     )
-
-
-def _band(memory: Memory, factors: tuple[float, float]) -> tuple[float, float] | None:
-    return None if memory.total_bytes is None else factors
 
 
 def break_even_calls(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> tuple[float, float] | None:
