@@ -1,0 +1,180 @@
+"""Plans for training: what fits on which device and by which steps; nothing of them is ever run."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from advisor import cli
+from advisor.show import in_code
+
+MACHINES = Path(__file__).parent / "machines"
+TRAIN = ("--task", "train", "--batch", "4", "--prompt-tokens", "1024", "--no-input")
+
+
+def diagnosed(machine: str, model: str, *words: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    where = ("--machine", str(MACHINES / f"{machine}.json"))
+    assert cli.main(["diagnose", model, *TRAIN, *where, *words, "--json"]) == 0
+    data: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return data
+
+
+def fits(plan: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether the user's setup fits, and the plan's."""
+    now, then = (plan[part]["estimate"]["memory"]["fits"] for part in ("baseline", "plan"))
+    return now, then
+
+
+def rules(plan: dict[str, Any], what: str = "steps") -> set[str]:
+    return {entry["rule"] for entry in plan[what]}
+
+
+def test_an_8b_is_trained_by_adapters_on_24_gb(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("rtx-4090", "llama-3.1-8b", capsys=capsys)
+    assert fits(plan) == (False, True)
+    assert rules(plan) == {"full-fine-tuning-larger-than-memory", "activations-larger-than-memory"}
+    assert plan["plan"]["setup"]["quantization"] == "none"
+
+
+def test_longer_sequences_ask_for_4_bits_under_the_adapters(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("rtx-4090", "llama-3.1-8b", "--prompt-tokens", "1536", capsys=capsys)
+    assert fits(plan) == (False, True)
+    assert "base-weights-too-large-for-adapters" in rules(plan)
+
+
+def test_those_who_want_no_quantization_get_none(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("h100-80gb", "llama-3.1-70b", "--quantize", "never", capsys=capsys)
+    assert fits(plan) == (False, False)
+    assert plan["plan"]["setup"]["quantization"] == "none"
+
+
+def test_a_small_model_is_trained_whole_and_told_of_float32(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("a10g", "qwen2.5-0.5b", capsys=capsys)
+    assert fits(plan) == (True, True)
+    assert rules(plan) == set()
+    assert "bf16-weights-updated-in-place" not in rules(plan, "notes")
+    plan = diagnosed("a10g", "qwen2.5-0.5b", "--batch", "1", capsys=capsys)
+    assert "bf16-weights-updated-in-place" in rules(plan, "notes")
+
+
+def test_a_70b_on_one_gpu_needs_all_three(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("h100-80gb", "llama-3.1-70b", capsys=capsys)
+    assert fits(plan) == (False, True)
+    assert rules(plan) >= {
+        "full-fine-tuning-larger-than-memory",
+        "activations-larger-than-memory",
+        "base-weights-too-large-for-adapters",
+    }
+
+
+def test_float32_is_advised_only_where_it_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("a100-80gb", "llama-3.1-8b", capsys=capsys)
+    assert fits(plan) == (False, True)
+    assert plan["plan"]["setup"]["adapters"] == "none"
+    assert "bf16-weights-updated-in-place" not in rules(plan, "notes")
+
+
+def test_states_stay_on_the_device_in_8_bits_where_they_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    cards = {"h200": "adamw", "rtx-5090": "adamw_8bit", "rtx-4090": "paged_adamw_8bit"}
+    plans = {card: diagnosed(card, "llama-3.2-3b", capsys=capsys) for card in cards}
+    assert {card: plan["plan"]["setup"]["optimizer"] for card, plan in plans.items()} == cards
+    assert all(fits(plan)[1] for plan in plans.values())
+
+
+def test_fp16_weights_are_not_trained_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("t4", "qwen2.5-0.5b", "--batch", "1", "--set", "dtype=float16", capsys=capsys)
+    assert "fp16-weights-updated-in-place" in rules(plan)
+    assert (plan["plan"]["setup"]["dtype"], plan["plan"]["setup"]["mixed_precision"]) == ("float32", "fp16")
+
+
+def test_no_speed_is_predicted_and_nothing_about_generating_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("rtx-4090", "llama-3.1-8b", "--mixed-lengths", "yes", capsys=capsys)
+    assert set(plan["plan"]["estimate"]["speed"].values()) == {None}
+    asked = {question["fact"] for question in plan["questions"]}
+    assert asked <= {"workload.quantize", "workload.goal", "workload.repeats", "workload.mixed_lengths"}
+    generating = {"1-placement", "4-compile", "6-serve", "cache", "speculation"}
+    assert not generating & {entry["rung"] for entry in (*plan["steps"], *plan["notes"])}
+
+
+def test_the_screen_writes_changes_as_lines_of_python(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    where = ("--machine", str(MACHINES / "rtx-4090.json"))
+    assert cli.main(["diagnose", "llama-3.1-8b", *TRAIN, *where]) == 0
+    shown = capsys.readouterr().out
+    assert "4 sequences of 1024 tokens" in shown
+    assert 'LoraConfig(r=16, target_modules="all-linear")' in shown
+    assert "TrainingArguments(..., gradient_checkpointing=True)" in shown
+    assert "tokens/s" not in shown
+
+
+def test_a_plan_of_training_is_refused_by_apply(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    where = ("--machine", str(MACHINES / "rtx-4090.json"))
+    assert cli.main(["diagnose", "llama-3.1-8b", *TRAIN, *where, "-o", "plan.json"]) == 0
+    written = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    assert written["plan"]["estimate"]["memory"]["gradients_bytes"] > 0
+    capsys.readouterr()
+    for words in ((), ("--dry-run",)):
+        assert cli.main(["apply", "--plan", "plan.json", *words]) == 2
+        told = capsys.readouterr().err
+        assert "only generation is measured" in told
+        assert "run a few steps of your own training" in told
+
+
+def test_an_older_plan_without_gradients_is_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plans of generation written before there was training lack these fields."""
+    monkeypatch.chdir(tmp_path)
+    where = ("--machine", str(MACHINES / "rtx-4090.json"))
+    assert cli.main(["diagnose", "qwen2.5-0.5b", "--no-input", *where, "-o", "plan.json"]) == 0
+    plan = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
+    for part in ("baseline", "plan"):
+        for name in ("gradients_bytes", "optimizer_bytes"):
+            assert plan[part]["estimate"]["memory"].pop(name) is None
+    (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    capsys.readouterr()
+    assert cli.main(["apply", "--plan", "plan.json", "--dry-run"]) == 0
+
+
+@pytest.mark.models
+def test_every_argument_stands_in_the_installed_training_arguments() -> None:
+    from transformers import TrainingArguments
+    from transformers.training_args import OptimizerNames
+
+    settings = TrainingArguments.__dataclass_fields__
+    changes: list[dict[str, Any]] = [
+        *({"optimizer": name} for name in ("adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor")),
+        *({"mixed_precision": name} for name in ("bf16", "fp16", "none")),
+        {"gradient_checkpointing": True, "eval_accumulation_steps": 8},
+    ]
+    for change in changes:
+        (line,) = in_code.in_code(change)
+        names = re.findall(r"(\w+)=", line)
+        assert names
+        assert set(names) <= set(settings), line
+        for chosen in re.findall(r'optim="(\w+)"', line):
+            assert chosen in {optimizer.value for optimizer in OptimizerNames}
+
+
+@pytest.mark.models
+def test_what_the_rules_of_training_say_of_the_trainer_stands_in_the_installed_library() -> None:
+    import transformers
+    from transformers import Trainer, TrainingArguments
+    from transformers.training_args import OptimizerNames
+
+    settings = TrainingArguments.__dataclass_fields__
+    said = Path(cli.__file__).parents[1] / "rules" / "training"
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in sorted(said.glob("*.yaml")))
+    named = set(re.findall(r"TrainingArguments\((?:\.\.\., )?(\w+)", texts))
+    assert {"gradient_checkpointing", "optim", "eval_accumulation_steps", "torch_compile", "bf16"} <= named
+    assert named <= set(settings)
+    assert {"adamw_8bit", "paged_adamw_8bit"} <= {optimizer.value for optimizer in OptimizerNames}
+    assert hasattr(transformers, "DataCollatorWithFlattening")
+    assert "preprocess_logits_for_metrics" in Trainer.__init__.__code__.co_varnames
