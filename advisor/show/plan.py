@@ -52,7 +52,8 @@ def _headline(plan: Plan) -> Text:
     text.append(f"\n{tasks.sizes(load)}")
     if load.concurrency > 1:
         text.append(f", {load.concurrency} requests at a time")
-    text.append(f"; goal: {load.goal}")
+    if load.task != "train":
+        text.append(f"; goal: {load.goal}")
     return text
 
 
@@ -97,7 +98,15 @@ def _figures(plan: Plan) -> Table:
 
 
 def _verdict_of_fit(estimate: Estimate) -> str:
+    if estimate.memory.fits and _is_narrow(estimate):
+        return "[yellow]fits narrowly[/]"
     return {True: "fits", False: "[bold red]does not fit[/]", None: "unknown"}[estimate.memory.fits]
+
+
+def _is_narrow(estimate: Estimate) -> bool:
+    """Whether the upper end of the band is more than is free: it is predicted to fit, and may not."""
+    total, free, band = estimate.memory.total_bytes, estimate.memory.available_bytes, estimate.memory_band
+    return total is not None and free is not None and band is not None and total * band[1] > free
 
 
 def _basis(estimate: Estimate, load: Workload) -> str:
@@ -123,6 +132,10 @@ def _fit(plan: Plan) -> Iterator[RenderableType]:
             what = f"{title} it misses {size(limits.get('shortfall_bytes'))}."
             what += " " + tasks.limits(plan.workload, batch, context)
             yield Text(what, style="red")
+    if plan.estimate.memory.fits and _is_narrow(plan.estimate):
+        total, band = plan.estimate.memory.total_bytes, plan.estimate.memory_band
+        most = size(round(total * band[1])) if total is not None and band is not None else ""
+        yield Text(f"It fits narrowly: at the upper end of the band it would take {most}.", style="yellow")
 
 
 def _steps(plan: Plan) -> Iterator[RenderableType]:
