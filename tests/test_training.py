@@ -44,6 +44,21 @@ def test_longer_sequences_ask_for_4_bits_under_the_adapters(capsys: pytest.Captu
     assert "base-weights-too-large-for-adapters" in rules(plan)
 
 
+def test_frozen_weights_are_fp16_where_bf16_has_no_units(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = diagnosed("t4", "llama-3.1-8b", "--batch", "1", capsys=capsys)
+    assert fits(plan) == (False, True)
+    assert "frozen-bf16-weights-on-fp16-gpu" in rules(plan)
+    setup = plan["plan"]["setup"]
+    assert (setup["dtype"], setup["mixed_precision"], setup["quantization"]) == ("float16", "fp16", "bnb_nf4")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["diagnose", "llama-3.1-8b", *TRAIN, "--machine", str(MACHINES / "t4.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "bnb_4bit_compute_dtype=torch.float16" in shown
+    assert "compute_dtype=torch.bfloat16" not in shown
+
+
 def test_those_who_want_no_quantization_get_none(capsys: pytest.CaptureFixture[str]) -> None:
     plan = diagnosed("h100-80gb", "llama-3.1-70b", "--quantize", "never", capsys=capsys)
     assert fits(plan) == (False, False)

@@ -34,10 +34,11 @@ _WRITTEN = (
 )
 
 
-def in_code(change: Mapping[str, Value]) -> list[str]:
-    """The lines; a knob that has no line of its own is named with its value."""
+def in_code(change: Mapping[str, Value], computes: str = "bfloat16") -> list[str]:
+    """The lines; a knob that has no line of its own is named with its value. `computes` is what 4-bit weights become
+    when they are multiplied."""
     calls = {
-        "from_pretrained(..., ": _loading(change),
+        "from_pretrained(..., ": _loading(change, computes),
         "generate(..., ": _generating(change),
         "ContinuousBatchingConfig(..., ": (f"{name}={change[name]}" for name in _CONTINUOUS if name in change),
         "TrainingArguments(..., ": _training(change),
@@ -46,11 +47,12 @@ def in_code(change: Mapping[str, Value]) -> list[str]:
     return lines + [_line(name, value) for name, value in change.items() if name not in _WRITTEN]
 
 
-def _loading(change: Mapping[str, Value]) -> Iterator[str]:
+def _loading(change: Mapping[str, Value], computes: str) -> Iterator[str]:
     if "dtype" in change:
         yield f"dtype=torch.{change['dtype']}"
     if "quantization" in change:
-        yield f"quantization_config={_QUANTIZED[str(change['quantization'])]}"
+        written = _QUANTIZED[str(change["quantization"])].replace("torch.bfloat16", f"torch.{computes}")
+        yield f"quantization_config={written}"
     for name in _LOADING:
         if name in change:
             yield f"{name}={_literal(change[name])}"

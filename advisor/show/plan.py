@@ -142,7 +142,7 @@ def _steps(plan: Plan) -> Iterator[RenderableType]:
     runs = plan.baseline_estimate.memory.fits is not False and plan.estimate.speed.total_tokens_per_second is not None
     for number, step in enumerate(plan.steps, start=1):
         yield Text.assemble((f"{number}  {step.rule}", "bold"), f"  {_share(step, runs, plan.workload.task)}")
-        yield Padding(_step_body(step, plan.workload), (0, 0, 1, 3))
+        yield Padding(_step_body(step, plan), (0, 0, 1, 3))
 
 
 def _share(step: Step, runs: bool, task: str) -> str:
@@ -157,24 +157,28 @@ def _share(step: Step, runs: bool, task: str) -> str:
     return ", ".join(parts)
 
 
-def _step_body(step: Step, load: Workload) -> Group:
+def _step_body(step: Step, plan: Plan) -> Group:
     lines: list[RenderableType] = [
         Text(f"Found: {step.summary}"),
-        f"Change: [green]{_written(step.change, load)}[/]",
+        f"Change: [green]{_written(step.change, plan)}[/]",
         Text(f"Because {_because(step)}", style="dim"),
     ]
     lines += [Text(f"In your script: {place}") for place in beside.script_places(step.because)]
     if step.effect.quality:
-        lines.append(Text(f"Outputs: {step.effect.quality}"))
+        what = "Mind" if plan.workload.task == "train" else "Outputs"
+        lines.append(Text(f"{what}: {step.effect.quality}"))
     if step.fallbacks:
-        ways = "; else ".join(_written(change, load) for change in step.fallbacks)
+        ways = "; else ".join(_written(change, plan) for change in step.fallbacks)
         lines.append(f"[dim]If it does not hold: {ways}[/]")
     return Group(*lines)
 
 
-def _written(change: Mapping[str, Value], load: Workload) -> str:
+def _written(change: Mapping[str, Value], plan: Plan) -> str:
     """A change as it is typed: knobs, or for training, which nothing here runs, the user's own lines of Python."""
-    return escape("; ".join(in_code(change))) if load.task == "train" else settings(change)
+    if plan.workload.task != "train":
+        return settings(change)
+    computes = plan.setup.dtype if plan.setup.dtype in ("bfloat16", "float16") else "bfloat16"
+    return escape("; ".join(in_code(change, computes)))
 
 
 NOTHING = 0.005
