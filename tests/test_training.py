@@ -59,6 +59,13 @@ def test_frozen_weights_are_fp16_where_bf16_has_no_units(
     assert "compute_dtype=torch.bfloat16" not in shown
 
 
+def test_quantized_weights_are_trained_by_adapters(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("rtx-4090", "llama-3.1-8b", "--set", "quantization=bnb_nf4", capsys=capsys)
+    assert plan["baseline"]["estimate"]["memory"]["total_bytes"] is None
+    assert plan["steps"][0]["rule"] == "quantized-weights-trained-whole"
+    assert plan["plan"]["estimate"]["memory"]["fits"] is True
+
+
 def test_those_who_want_no_quantization_get_none(capsys: pytest.CaptureFixture[str]) -> None:
     plan = diagnosed("h100-80gb", "llama-3.1-70b", "--quantize", "never", capsys=capsys)
     assert fits(plan) == (False, False)
