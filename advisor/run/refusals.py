@@ -21,8 +21,11 @@ QUANTIZED_CACHE_SINCE = Version("4.42")
 FP8_CACHE_SINCE = Version("5.21")
 # Values that change nothing about training, so that a setup may carry them through a measurement of generation.
 NOT_TRAINING = {
-    **{"adapters": "none", "optimizer": "adamw", "mixed_precision": "none"},
-    **{"gradient_checkpointing": False, "padding_free": False},
+    "adapters": "none",
+    "optimizer": "adamw",
+    "mixed_precision": "none",
+    "gradient_checkpointing": False,
+    "padding_free": False,
 }
 TRAINING = (*NOT_TRAINING, "eval_accumulation_steps")
 
