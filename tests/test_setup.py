@@ -103,7 +103,9 @@ def test_other_spellings_are_understood(typed: str, meant: tuple[str, str]) -> N
     assert not mistakes
 
 
-@pytest.mark.parametrize("typed", ["load_in_4bit=true", "dtype=auto", "max_new_tokens=10", "device=auto", "num_beams=4"])
+@pytest.mark.parametrize(
+    "typed", ["load_in_4bit=true", "dtype=auto", "max_new_tokens=10", "device=auto", "num_beams=4"]
+)
 def test_what_is_said_otherwise_here_is_pointed_at(typed: str) -> None:
     mistakes: list[Mistake] = []
     assert read_assignment(typed, "--set", mistakes) is None
