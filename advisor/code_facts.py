@@ -37,6 +37,7 @@ DECLARATIONS: tuple[Declaration, ...] = tuple(
         ("code.resets_cache", F, "a cache is reset"),
         ("code.four_bit_without_compute_dtype", F, "4-bit weights are configured without bnb_4bit_compute_dtype"),
         ("code.four_bit_type", T, "type of 4-bit weights: nf4 or fp4"),
+        ("code.loads_gguf", F, "weights are loaded from a GGUF file"),
         ("code.moves_quantized_model", F, "a quantized model is moved or cast after loading"),
         ("code.times_first_call", F, "a clock is read around the first call, with none before to warm up"),
         ("code.loads_again_for_attention", F, "one model is loaded twice and only attention differs"),

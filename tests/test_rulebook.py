@@ -172,3 +172,4 @@ def test_shipped_rules_are_for_readers(rule: Rule) -> None:
     assert rule.not_when
     assert rule.sources
     assert rule.change or rule.advice
+    assert rule.locate

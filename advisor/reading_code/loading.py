@@ -15,9 +15,20 @@ def loading(reading: Reading) -> dict[str, Fact]:
     return {
         "code.loads_again_for_attention": reading.found(_loads_again(reading)),
         **four_bit(reading),
+        "code.loads_gguf": reading.found(_from_gguf(reading)),
         "code.moves_quantized_model": reading.found(_moved_after_quantizing(reading)),
         "code.limits_continuous_batching": limits_batching(reading),
     }
+
+
+def _from_gguf(reading: Reading) -> Iterator[int]:
+    """Loads that name a GGUF file: as gguf_file or in a GgufConfig."""
+    for call in reading.loads:
+        given = loading_arguments(reading, call)
+        config = reading.script.value(given.get("quantization_config"))
+        named = isinstance(config, ast.Call) and reading.script.dotted(config.func).endswith("GgufConfig")
+        if "gguf_file" in given or named:
+            yield call.line
 
 
 def loading_arguments(reading: Reading, call: Call) -> dict[str, ast.expr]:
