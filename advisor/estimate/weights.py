@@ -180,7 +180,8 @@ def is_kept(method: str, machine: Facts, device: str) -> bool | None:
         return None if capability is None else capability >= FP8_CAPABILITY
     if method == "mxfp4":
         return _keeps_mxfp4(machine, device, capability)
-    return True
+    # Unpacked for good by the first forward pass (ModelCompressor.add_decompress_hook).
+    return method != "compressed-tensors"
 
 
 def _keeps_mxfp4(machine: Facts, device: str, capability: float | None) -> bool | None:

@@ -201,6 +201,10 @@ class TestQuantized:
         assert memory(awq, card(24), ONE, CUDA).weights_bytes == 5_700_000_000
         assert memory(awq, card(24), ONE, CUDA.changed({"quantization": "bnb_nf4"})).weights_bytes is None
 
+    def test_compressed_tensors_are_unpacked_by_the_first_forward_pass(self) -> None:
+        packed = {"model__checkpoint_quantization": "compressed-tensors", "model__checkpoint_bytes": 5_700_000_000}
+        assert memory(model("llama-3.1-8b", **packed), card(24), ONE, CUDA).weights_bytes == 8_030_261_248 * 2
+
     def test_mxfp4_is_written_out_where_it_cannot_be_used(self) -> None:
         oss = model("gpt-oss-20b", model__checkpoint_quantization="mxfp4")
         ready = {"triton__version": "3.5.0", "triton__installed": True, "kernels__accepted": True}
