@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from packaging.version import Version
 
+from advisor import batch_facts
 from advisor.estimate import spread
 from advisor.estimate.room import room
 from advisor.facts import Deferred, Fact, Facts, Known, Unknown, Value
@@ -33,12 +34,6 @@ CHECKPOINTED: dict[str, Value] = {"adapters": "none", "gradient_checkpointing": 
 VERSION = "transformers.version"
 EXPERTS_AT_ONCE = Version("5.0")
 """From here on all experts of a layer are computed in one call, unless the setup says otherwise."""
-SORTED_BATCHES, LEAST_SORTED_BATCH = 8, 8
-"""Batches into which sorted texts are cut, and the least in one: with lengths spread evenly between a
-quarter and the whole, 7 % of what is computed is then padding, against 37 % in a single batch (counted)."""
-MOST_BATCH_TOKENS, LEAST_BATCH_TOKENS = 2048, 256
-"""Tokens of one step of continuous batching: larger steps gain nothing (products are bound by arithmetic long before),
-and SDPA's mask grows with tokens x cache; smaller ones stretch prefill over many steps."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +209,8 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
         return _known(math.ceil(found[1]) if found else None, "nothing is compiled, or nothing is known to be gained")
 
     return {
-        **_batches(predictions, load, setup),
+        **batch_facts.batches(predictions.largest_batch, load, setup),
+        **batch_facts.in_flight(predictions.largest_batch, predictions.estimate, load, setup),
         "estimate.one_device_fits": fits({}, alone=True),
         "estimate.plain_cache_fits": fits({"cache_implementation": "dynamic", "compile": "none"}),
         "estimate.full_training_fits": fits(_leanest_full_training(machine, setup)),
@@ -222,61 +218,11 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
         "estimate.float32_training_fits": fits({"dtype": "float32", "mixed_precision": "bf16"}),
         "estimate.adapters_fit": fits({"adapters": "lora", "gradient_checkpointing": True}),
         "estimate.compile_break_even_calls": Deferred(calls),
-        "estimate.largest_in_flight": Deferred(lambda: _in_flight(predictions, load, setup)),
-        "estimate.batch_tokens": Deferred(lambda: _batch_tokens(predictions, setup)),
         "estimate.largest_context": Deferred(lambda: _known(predictions.largest_context(setup), "no size is known")),
         "estimate.speculation_break_even": Deferred(
             lambda: _known(predictions.break_even_acceptance(setup), "no speed is known for this device")
         ),
     }
-
-
-def _in_flight(predictions: Predictions, load: Workload, setup: Setup) -> Fact:
-    """Requests that continuous batching can hold at a time, at most all that there are."""
-    paged = setup.changed({"batching": "continuous", "cache_implementation": "dynamic", "compile": "none"})
-    largest = predictions.largest_batch(replace(paged, batch_size=None))
-    return _known(min(largest, load.batch * load.concurrency) if largest else None, "not even one fits, or no size")
-
-
-def _batches(predictions: Predictions, load: Workload, setup: Setup) -> dict[str, Deferred]:
-    """How many prompts of the workload go into one call."""
-
-    def largest_batch() -> Fact:
-        in_one_call = setup.changed({"batching": "padded"}) if setup.batching == "loop" else setup
-        largest = predictions.largest_batch(in_one_call)
-        return _known(min(largest, load.batch) if largest else None, "not even one prompt fits, or no size")
-
-    def largest_shared_batch() -> Fact:
-        largest = predictions.largest_batch(setup.changed({"batching": "padded"}))
-        prompts = load.batch * load.concurrency
-        return _known(min(largest, prompts) if largest else None, "not even one prompt fits, or no size")
-
-    def sorted_batch() -> Fact:
-        largest = predictions.largest_batch(setup.changed({"batching": "padded"}))
-        wanted = setup.batch_size or max(LEAST_SORTED_BATCH, math.ceil(load.batch * load.concurrency / SORTED_BATCHES))
-        return _known(min(largest, wanted) if largest else None, "not even one text fits, or no size")
-
-    def batch_leaves_room() -> Fact:
-        largest = predictions.largest_batch(setup)
-        rows = 1 if setup.batching == "loop" else setup.batch_size or load.batch
-        return _known(None if largest is None else rows < min(largest, load.batch), "no size is known")
-
-    return {
-        "estimate.largest_batch": Deferred(largest_batch),
-        "estimate.largest_shared_batch": Deferred(largest_shared_batch),
-        "estimate.sorted_batch": Deferred(sorted_batch),
-        "estimate.batch_leaves_room": Deferred(batch_leaves_room),
-    }
-
-
-def _batch_tokens(predictions: Predictions, setup: Setup) -> Fact:
-    """The most tokens of one step of continuous batching that fit, as a power of two."""
-    size = MOST_BATCH_TOKENS
-    while size >= LEAST_BATCH_TOKENS:
-        if predictions.estimate(setup.changed({"batching": "continuous", "max_batch_tokens": size})).memory.fits:
-            return Known(size, "estimate")
-        size //= 2
-    return Unknown("no step of continuous batching is known to fit")
 
 
 def _prefill_share(estimate: Estimate, load: Workload) -> float | None:

@@ -31,6 +31,8 @@ UNDOES = "would undo "
 """Begins the reason of a rule that leads back from a step that was taken: nothing that a reader must weigh."""
 LAST = 1.0
 """Merit of a change on which the estimate is silent: below every predicted gain."""
+UNMEASURED = 0.01
+"""What a lower rung adds to it: less than `WORTH`, so that a rule which outranks another is heard."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,7 @@ def _gain(here: Score, there: Score, rule: Rule, goal: str) -> float | str:
         return _gain_of_room(here, there, rule)
     if here.cost is None or there.cost is None:
         if rule.quality is None:
-            return 1.0 + 1.0 / (2 + rule.step_on_ladder)
+            return LAST + UNMEASURED / (2 + rule.step_on_ladder)
         return "no speed is known for this device, and the outputs would change"
     gain = here.cost / there.cost
     if goal == "memory" and _slowdown(here, there) < SLOWEST_FOR_MEMORY:

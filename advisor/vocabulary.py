@@ -212,7 +212,7 @@ ESTIMATE = _declare(
     ("estimate.activation_share", N, "share of the predicted memory that activations take at their peak"),
     ("estimate.prefill_share", N, "share of a request's time until its first token"),
     ("estimate.decode_tokens_per_second", N, "predicted new tokens per second while decoding"),
-    ("estimate.largest_in_flight", C, "requests that continuous batching can hold at a time"),
+    ("estimate.in_flight_limit", C, "requests that continuous batching can hold at a time, where they are not all"),
     ("estimate.batch_tokens", C, "tokens of one step of continuous batching that memory allows"),
     ("estimate.compile_break_even_calls", C, "requests after which compilation has paid back, at the latest"),
     ("estimate.speculation_break_even", N, "share of drafted tokens that must be accepted for speculation to pay"),

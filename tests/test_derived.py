@@ -151,10 +151,20 @@ def test_the_largest_batch_is_never_more_than_is_at_hand() -> None:
     assert of_estimate(load=Workload(batch=2)).value("estimate.largest_batch") == 2
 
 
-def test_in_flight_are_at_most_all_requests() -> None:
-    assert of_estimate().value("estimate.largest_in_flight") == 6
-    assert of_estimate(load=Workload(batch=2, concurrency=2)).value("estimate.largest_in_flight") == 4
-    assert of_estimate(largest_batch=lambda setup: 0).value("estimate.largest_in_flight") is None
+def test_a_limit_of_requests_in_flight_is_known_only_where_they_do_not_all_fit() -> None:
+    def six(setup: Setup) -> int:
+        assert (setup.batching, setup.batch_size) == ("continuous", None)
+        return 6
+
+    assert of_estimate(largest_batch=six).value("estimate.in_flight_limit") == 6
+    few = of_estimate(load=Workload(batch=2, concurrency=3), largest_batch=six)
+    assert isinstance(few.get("estimate.in_flight_limit"), Unknown)
+    assert of_estimate(largest_batch=lambda setup: 0).value("estimate.in_flight_limit") is None
+
+
+def test_the_tokens_of_a_step_are_those_beside_the_requests_that_fit() -> None:
+    found = of_estimate(estimate=lambda setup: estimate(fits=setup.batch_size == 6))
+    assert found.value("estimate.batch_tokens") == 2048
 
 
 def test_compilation_has_paid_back_at_the_latest_estimate() -> None:

@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "probe",
         "run",
         "named_folders",
+        "batch_facts",
         "baseline",
         "notes",
         "steps",

@@ -203,10 +203,11 @@ def _is_nvidia(machine: Facts) -> bool:
 
 
 def _flops(machine: Facts, rates: Facts, dtype: str, setup: Setup) -> float | None:
-    """The dense rate for a type. Before compute capability 8.0 bf16 is computed as fp32, and there is no TF32."""
+    """The dense rate for a type. Before compute capability 8.0 there is no TF32, and a 16-bit type without units of its
+    own is computed as fp32: torch asks cuBLAS for sums in float32 (CUDABlas.cpp)."""
     found = rates.number(devices.FLOPS[SHORT[dtype]])
     capability = machine.number("gpu.capability")
-    if found is None and dtype == "bfloat16" and capability is not None and capability < TENSOR_TYPES_CAPABILITY:
+    if found is None and dtype != "float32" and capability is not None and capability < TENSOR_TYPES_CAPABILITY:
         return rates.number(devices.FLOPS["fp32"])
     if dtype == "float32" and setup.matmul_precision == "high":
         half = rates.number(devices.FLOPS["bf16"])

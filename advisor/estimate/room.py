@@ -10,7 +10,8 @@ GIB = 2**30
 SPREADING = ("auto", "balanced", "sequential")
 UNITS = {"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 PLACED_SHARE = 0.9
-"""accelerate gives weights at most this share of what is free on a device."""
+"""Given to weights of what is free: on the only GPU, unless it is filled in sequence (get_balanced_memory of
+integrations/accelerate.py), and in RAM (get_max_memory). Of several GPUs all is given."""
 QUANTIZED_SHARE = 0.9
 """The bitsandbytes quantizers of transformers take a tenth off every limit again (adjust_max_memory)."""
 CONTEXT_BYTES = round(0.5 * GIB)
@@ -71,7 +72,8 @@ def _several(machine: Facts, setup: Setup) -> Room:
     if len(known) < len(free):
         return Room(None, None, None, None, 0, len(free), spread=True)
     quantized = setup.quantization not in (None, "none")
-    share = PLACED_SHARE * (QUANTIZED_SHARE if quantized else 1.0)
+    alone = len(free) == 1 and setup.device_map != "sequential"
+    share = (PLACED_SHARE if alone else 1.0) * (QUANTIZED_SHARE if quantized else 1.0)
     limits = [_limit(setup, str(index), share * size) for index, size in enumerate(known)]
     ram = machine.count("host.ram_available_bytes")
     spill = 0 if quantized else _limit(setup, "cpu", PLACED_SHARE * (ram or 0))
