@@ -489,6 +489,14 @@ def test_bf16_without_units_for_it_is_computed_as_fp32() -> None:
     assert bf16 is not None and fp16 is not None and bf16 > 4 * fp16
 
 
+def test_fp16_of_pascal_is_computed_as_fp32_too() -> None:
+    pascal = a100(gpu__name="NVIDIA GeForce GTX 1080", gpu__capability=6.1, gpu__memory_total_bytes=8 * GIB)
+    bf16, fp16 = (
+        speed(model(), pascal, EIGHT, GPU_SETUP.changed({"dtype": kind}), BARE) for kind in ("bfloat16", "float16")
+    )
+    assert fp16 == bf16 and fp16.ttft_seconds is not None
+
+
 def test_bands_say_what_the_figures_rest_on() -> None:
     measured = a100(speed__device="NVIDIA A100-SXM4-80GB", speed__layer_host_seconds=0.8e-3)
     by_name, by_host = (speed_band(model(), machine, GPU_SETUP) for machine in (a100(), measured))
