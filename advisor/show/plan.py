@@ -207,7 +207,9 @@ def _reason(because: dict[str, object]) -> str:
     clause = str(because["clause"])
     if value is None or isinstance(value, bool) or str(value) in clause:
         return clause
-    return f"{clause} ({show(value)})" if isinstance(value, int | float | str) else clause
+    if isinstance(value, float):
+        return f"{clause} ({value:.3g})"
+    return f"{clause} ({show(value)})" if isinstance(value, int | str) else clause
 
 
 def _assumed(plan: Plan) -> Iterator[RenderableType]:
