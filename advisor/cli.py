@@ -7,6 +7,7 @@ be carried out as it stands; 70 a bug of this program; 130 interrupted, 143 term
 import argparse
 import importlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -20,7 +21,11 @@ DONE, NOT_SO, WRONG_REQUEST, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 70, 130, 14
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return WRONG_REQUEST
     # A polite kill ends like Ctrl-C does: children are ended, temporary folders go.
     signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -61,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Makes Hugging Face Transformers models fit and run fast on this machine, and proves it.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for add in (_diagnose, _apply, _explain, _probe, _rule, _where, _demo):
         add(commands)
     return parser
@@ -80,12 +85,17 @@ class _Version(argparse.Action):
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def _command(commands: _Commands, name: str, line: str) -> argparse.ArgumentParser:
-    """A command with the options that all share."""
+_SAYS_ASSUMED = "ask nothing; list what was assumed"
+_TAKEN_ALIKE = "this command never asks; taken so that scripts can give it to every command"
+_SILENT = "wait for the text without asking for it"
+
+
+def _command(commands: _Commands, name: str, line: str, no_input: str = _TAKEN_ALIKE) -> argparse.ArgumentParser:
+    """A command with the options that all share. `no_input` says what --no-input does there."""
     parser = commands.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".")
     common = parser.add_argument_group("common options")
     common.add_argument("--json", action="store_true", help="print the result as JSON to stdout")
-    common.add_argument("--no-input", action="store_true", help="ask nothing; list what was assumed")
+    common.add_argument("--no-input", action="store_true", help=no_input)
     common.add_argument("--machine", metavar="FILE", help="a machine recorded with probe --json instead of this one")
     common.add_argument("--rules", metavar="DIR", action="append", help="add a folder of rules (repeatable)")
     common.add_argument("--python", metavar="PATH", help="the interpreter whose environment runs the model")
@@ -94,34 +104,50 @@ def _command(commands: _Commands, name: str, line: str) -> argparse.ArgumentPars
 
 def _count(text: str) -> int:
     """A positive whole number."""
-    value = int(text)
-    if not 1 <= value <= 10_000_000:
-        raise ValueError(text)
-    return value
+    if not re.fullmatch(r"[0-9]{1,8}", text) or not 1 <= int(text) <= _LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {_LARGEST}")
+    return int(text)
+
+
+_LARGEST = 10_000_000
+
+
+_GOALS = (
+    "what should get better: the time of one request, the tokens of all requests, less memory (at up to half the "
+    "speed), or only that it runs at all (default: latency)"
+)
+_QUANTIZE = (
+    "when weights may be quantized: never, only to make the model fit, or for speed and memory too (default: to_fit)"
+)
+_SET = "a part of your present setup, like dtype=float32; --list-knobs lists the names (repeatable)"
 
 
 def _diagnose(commands: _Commands) -> None:
-    parser = _command(commands, "diagnose", "find what to change so that a model fits and runs fast here")
+    parser = _command(
+        commands, "diagnose", "find what to change so that a model fits and runs fast here", _SAYS_ASSUMED
+    )
     parser.add_argument("model", nargs="?", help="Hub id, local folder, config.json, or a shipped shape")
     parser.add_argument("--list-shapes", action="store_true", help="list the shipped model shapes")
-    parser.add_argument("--task", choices=("generate", "encode", "train"), help="default: generate")
-    parser.add_argument("--goal", choices=("latency", "throughput", "memory", "fit"), help="what should get better")
+    parser.add_argument(
+        "--task", choices=("generate", "encode", "train"), help="what the model is used for (default: generate)"
+    )
+    parser.add_argument("--goal", choices=("latency", "throughput", "memory", "fit"), help=_GOALS)
     parser.add_argument("--batch", type=_count, metavar="N", help="prompts at hand at one time (default: 1)")
     parser.add_argument("--prompt-tokens", type=_count, metavar="N", help="length of a prompt (default: 512)")
     parser.add_argument("--new-tokens", type=_count, metavar="N", help="tokens to generate (default: 128)")
     parser.add_argument("--concurrency", type=_count, metavar="N", help="requests in flight at a time (default: 1)")
     for name, line in (
-        ("repeats", "whether one process serves many requests of about one shape"),
-        ("mixed-lengths", "whether the prompts of a batch differ much in length"),
-        ("reads-attention-weights", "whether your code reads attention weights"),
-        ("turns", "whether requests are turns of conversations"),
-        ("grounded", "whether answers repeat passages of the prompt"),
-        ("sampling", "whether tokens are drawn by chance (do_sample=True)"),
+        ("repeats", "whether one process serves many requests of about one shape (default: yes)"),
+        ("mixed-lengths", "whether the prompts of a batch differ much in length (default: no)"),
+        ("reads-attention-weights", "whether your code reads attention weights (default: no)"),
+        ("turns", "whether requests are turns of conversations (default: no)"),
+        ("grounded", "whether answers repeat passages of the prompt (default: no)"),
+        ("sampling", "whether tokens are drawn by chance, do_sample=True (default: no)"),
     ):
         parser.add_argument(f"--{name}", choices=("yes", "no"), help=line)
-    parser.add_argument("--quantize", choices=("never", "to_fit", "freely"), help="when weights may be quantized")
-    parser.add_argument("--list-knobs", action="store_true", help="list what --set can state")
-    parser.add_argument("--set", metavar="KNOB=VALUE", action="append", help="your present setup (repeatable)")
+    parser.add_argument("--quantize", choices=("never", "to_fit", "freely"), help=_QUANTIZE)
+    parser.add_argument("--list-knobs", action="store_true", help="list the names and values that --set takes")
+    parser.add_argument("--set", metavar="KNOB=VALUE", action="append", help=_SET)
     parser.add_argument("--code", metavar="FILE", help="your script or notebook; it is read, never run")
     parser.add_argument("--revision", help="revision of a Hub model")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code from the model's repository")
@@ -142,7 +168,7 @@ def _apply(commands: _Commands) -> None:
 
 
 def _explain(commands: _Commands) -> None:
-    parser = _command(commands, "explain", "explain a pasted out-of-memory traceback or another error")
+    parser = _command(commands, "explain", "explain a pasted out-of-memory traceback or another error", _SILENT)
     parser.add_argument("files", nargs="*", metavar="FILE", help="texts to explain; - or none: standard input")
 
 

@@ -77,6 +77,20 @@ def test_a_wrong_request_is_one_line_and_exit_2(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    captured = capsys.readouterr()
+    assert "diagnose" in captured.err and captured.out == ""
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1.5", "10000001", "9" * 5000, "x", "\u0663"])
+def test_a_count_says_what_it_takes(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["diagnose", "llama-3.1-8b", f"--batch={count}"])
+    assert ended.value.code == 2
+    assert "is no whole number from 1 to 10000000" in capsys.readouterr().err
+
+
 def test_all_wrong_knobs_are_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["diagnose", "llama-3.1-8b", "--set", "dtpe=float32", "--set", "threads=0"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 2
