@@ -4,6 +4,8 @@ VALUES: dict[tuple[str, str], str] = {
     **{("dtype", short): "float16" for short in ("fp16", "half", "torch.float16", "f16")},
     **{("dtype", short): "bfloat16" for short in ("bf16", "torch.bfloat16")},
     **{("dtype", short): "float32" for short in ("fp32", "float", "torch.float32", "f32")},
+    ("device", "gpu"): "cuda",
+    ("device", "cuda:0"): "cuda",
     ("attn_implementation", "fa2"): "flash_attention_2",
     ("attn_implementation", "flash_attn_2"): "flash_attention_2",
     ("attn_implementation", "fa3"): "flash_attention_3",
@@ -17,9 +19,13 @@ VALUES: dict[tuple[str, str], str] = {
 NAMES = {"torch_dtype": "dtype", "attention": "attn_implementation", "cache": "cache_implementation"}
 """Another name of a knob."""
 
+_FOUR = "--set quantization=bnb_nf4 (bnb_fp4 where the type is not named)"
+_FLASH = "--set attn_implementation=flash_attention_2 (or _3, _4)"
+_COMPILED = "--set compile=generate where generate compiles, or compile=forward for torch.compile(model)"
+
 INSTEAD: dict[str | tuple[str, str], str] = {
     "load_in_8bit": "--set quantization=bnb_int8",
-    "load_in_4bit": "--set quantization=bnb_nf4 (bnb_fp4 where the type is not named)",
+    "load_in_4bit": _FOUR,
     "quantization_config": "--set quantization=bnb_nf4, or another of its values (--list-knobs)",
     "use_flash_attention_2": "--set attn_implementation=flash_attention_2",
     "max_new_tokens": "--new-tokens N",
@@ -31,6 +37,9 @@ INSTEAD: dict[str | tuple[str, str], str] = {
     "num_beams": "nothing: beams are no knob here; count each beam as a prompt with --batch",
     ("dtype", "auto"): "nothing: the checkpoint's type is what counts where dtype is not set",
     ("device", "auto"): "--set device_map=auto",
-    ("quantization", "4bit"): "--set quantization=bnb_nf4 (bnb_fp4 where the type is not named)",
+    **{("attn_implementation", short): _FLASH for short in ("flash", "flash_attention", "flash_attn")},
+    **{("compile", short): _COMPILED for short in ("true", "True", "yes")},
+    **{("quantization", short): _FOUR for short in ("4bit", "int4", "load_in_4bit")},
+    ("quantization", "load_in_8bit"): "--set quantization=bnb_int8",
 }
 """What somebody who types this wants to say, as it can be said here."""

@@ -59,6 +59,7 @@ def test_help_and_explain_import_nothing_heavy() -> None:
         (["diagnose"], "MODEL: which model?"),
         (["rule", "fp32-weights-on-bf16-devise"], "did you mean fp32-weights-on-bf16-device?"),
         (["diagnose", "llama-3.1-8b", "--set", "dtpe=float32", "--set", "threads=0"], "did you mean dtype?"),
+        (["diagnose", "llama-3.1-8b", "--set", "dtype=fp16", "--set", "dtype=bf16"], "dtype is given twice"),
         (["diagnose", "llama-3.1-8b", "--machine", "/none.json"], "/none.json: No such file"),
         (["rule", "--rules", "/none"], "/none: no such folder of rules"),
         (["apply", "--plan", "/none.json"], "/none.json: No such file"),

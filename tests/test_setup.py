@@ -94,6 +94,7 @@ def test_knobs_that_do() -> None:
         ("torch_dtype=torch.bfloat16", ("dtype", "bfloat16")),
         ("attn_implementation=fa2", ("attn_implementation", "flash_attention_2")),
         ("quantization=nf4", ("quantization", "bnb_nf4")),
+        ("device=gpu", ("device", "cuda")),
         ("quantization = int8", ("quantization", "bnb_int8")),
     ],
 )
@@ -104,7 +105,11 @@ def test_other_spellings_are_understood(typed: str, meant: tuple[str, str]) -> N
 
 
 @pytest.mark.parametrize(
-    "typed", ["load_in_4bit=true", "dtype=auto", "max_new_tokens=10", "device=auto", "num_beams=4"]
+    "typed",
+    [
+        *("load_in_4bit=true", "dtype=auto", "max_new_tokens=10", "device=auto", "num_beams=4"),
+        *("attention=flash", "compile=True", "quantization=load_in_4bit", "quantization=int4"),
+    ],
 )
 def test_what_is_said_otherwise_here_is_pointed_at(typed: str) -> None:
     mistakes: list[Mistake] = []

@@ -41,13 +41,20 @@ def stated_knobs(options: argparse.Namespace) -> dict[str, Value]:
     """The knobs of all --set options.
 
     Raises:
-        RequestError: each one that is no KNOB=VALUE.
+        RequestError: each one that is no KNOB=VALUE, or that gives a knob a second value.
     """
     mistakes: list[Mistake] = []
-    found = [read_assignment(text, "--set", mistakes) for text in options.set or ()]
+    told: dict[str, Value] = {}
+    for text in options.set or ():
+        found = read_assignment(text, "--set", mistakes)
+        if found is None:
+            continue
+        name, value = found
+        if told.setdefault(name, value) != value:
+            mistakes.append(Mistake("--set", f"{name} is given twice, with two values", "leave one out"))
     if mistakes:
         raise RequestError(*mistakes)
-    return dict(pair for pair in found if pair is not None)
+    return told
 
 
 def may_ask(options: argparse.Namespace) -> bool:
