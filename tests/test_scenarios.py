@@ -98,6 +98,8 @@ SCENARIOS: dict[str, tuple[str, tuple[str, ...]]] = {
     "xeon-amx-8b-bulk-fp32": ("xeon-amx", ("llama-3.1-8b", *BULK, "--set", "dtype=float32")),
     "graviton3-1.5b": ("graviton3", ("qwen2.5-1.5b",)),
     "cpu-only-0.5b-looped-fp32": ("cpu-only", ("qwen2.5-0.5b", *LOOPED, "--set", "dtype=float32")),
+    "cpu-measured-0.5b": ("cpu-only-measured", ("qwen2.5-0.5b",)),
+    "cpu-measured-0.5b-looped-fp32": ("cpu-only-measured", ("qwen2.5-0.5b", *LOOPED, "--set", "dtype=float32")),
     "cpu-only-0.5b-continuous": ("cpu-only", ("qwen2.5-0.5b", "--batch", "16", "--set", "batching=continuous")),
     "cpu-laptop-0.5b-bf16": ("cpu-laptop", ("qwen2.5-0.5b",)),
     # machines that are not ready
