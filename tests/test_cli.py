@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +92,28 @@ def test_a_count_says_what_it_takes(count: str, capsys: pytest.CaptureFixture[st
         cli.main(["diagnose", "llama-3.1-8b", f"--batch={count}"])
     assert ended.value.code == 2
     assert "is no whole number from 1 to 10000000" in capsys.readouterr().err
+
+
+def test_the_same_plan_can_be_asked_for_without_questions(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that is printed gives the plan again, a rule folder of one's own and -o included."""
+    rung = tmp_path / "mine" / "1-placement"
+    rung.mkdir(parents=True)
+    shutil.copy(RULES / "1-placement" / "model-left-on-cpu.yaml", rung / "model-left-on-the-cpu-again.yaml")
+    monkeypatch.chdir(tmp_path)
+    machine = str(RULES.parent / "tests" / "machines" / "t4.json")
+    words = ["qwen2.5-7b", "--machine", machine, "--rules", "mine", "-o", "one.json", "--set", "dtype=fp16"]
+    assert cli.main(["diagnose", *words]) == 0
+    told = capsys.readouterr().err.splitlines()[-1].partition("perf-advisor ")[2]
+    first = Path("one.json").read_text()
+    Path("one.json").unlink()
+    assert cli.main(shlex.split(told)) == 0
+    assert "model-left-on-the-cpu-again" in first
+    # What was assumed is stated then, so only the reasons' sources may differ.
+    again, before = json.loads(Path("one.json").read_text()), json.loads(first)
+    assert [step["change"] for step in again["steps"]] == [step["change"] for step in before["steps"]]
+    assert [d["rule"] for d in again["decisions"]] == [d["rule"] for d in before["decisions"]]
 
 
 def test_all_wrong_knobs_are_named_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -165,9 +165,13 @@ def command_line(plan: Plan, options: argparse.Namespace) -> str:
     knobs = {name: getattr(plan.baseline, name) for name, source in plan.baseline_sources.items() if source == "you"}
     for name, value in knobs.items():
         words += ["--set", f"{name}={show(value).replace(', ', ',')}"]
-    for option in ("code", "machine", "python", "revision"):
+    for option in ("code", "machine", "python", "revision", "output"):
         if value := getattr(options, option):
             words += [f"--{option}", value]
+    for folder in options.rules or ():
+        words += ["--rules", folder]
+    if options.trust_remote_code:
+        words.append("--trust-remote-code")
     return shlex.join(words)
 
 
