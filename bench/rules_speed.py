@@ -7,12 +7,15 @@ process; the ratio of a row to the first shows whether the time grows in proport
 """
 
 import json
+import platform
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from advisor import baseline, derived, rulebook
 from advisor.engine import decide
@@ -63,7 +66,8 @@ def main() -> None:
         "parsed_milliseconds": round(1e3 * best_seconds(lambda: rulebook.load(rulebook.shipped())), 1),
         "rules": len(shipped),
     }
-    print(json.dumps({"decide": rows, "load": loading}, indent=2))
+    where = {"python": platform.python_version(), "system": platform.system(), "cores": psutil.cpu_count()}
+    print(json.dumps({"machine": where, "decide": rows, "load": loading}, indent=2))
 
 
 if __name__ == "__main__":
