@@ -37,7 +37,9 @@ def notes(plan: Plan, details: bool) -> Iterator[RenderableType]:
 def _note(note: Note) -> Group:
     lines: list[RenderableType] = [Text.assemble((note.rule, "bold red" if note.urgent else "bold"))]
     lines.append(Padding(Text(f"Found: {note.summary}"), (0, 0, 0, 2)))
-    lines += [Padding(Text(f"In your script: {place}"), (0, 0, 0, 2)) for place in script_places(note.because)[:1]]
+    for place in script_places(note.because)[:1]:
+        # Without the second line the advice would read as a quotation of the script.
+        lines += [Padding(Text(line), (0, 0, 0, 2)) for line in (f"In your script: {place}", "To do:")]
     lines += [Padding(Text(line, style="green"), (0, 0, 0, 4)) for line in note.advice]
     return Group(*lines)
 

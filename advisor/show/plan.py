@@ -14,7 +14,7 @@ from advisor.rule import show
 from advisor.setup import Setup
 from advisor.show import beside, tasks
 from advisor.show.in_code import in_code
-from advisor.show.terminal import factor, settings, size
+from advisor.show.terminal import factor, settings, size, told_apart
 from advisor.workload import Workload
 
 
@@ -85,8 +85,9 @@ def _figures(plan: Plan) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("predicted", "now", "with the plan", ""):
         table.add_column(title, justify="left" if title == "predicted" else "right", no_wrap=True)
-    memory = [size(estimate.memory.total_bytes) for estimate in (now, then)]
-    table.add_row(f"memory (free: {size(then.memory.available_bytes)})", *memory, _verdict_of_fit(then))
+    totals = (estimate.memory.total_bytes for estimate in (now, then))
+    free, *memory = told_apart(then.memory.available_bytes, *totals)
+    table.add_row(f"memory (free: {free})", *memory, _verdict_of_fit(then))
     for row in tasks.rows(plan):
         before, after = (row.value(estimate, plan.workload) for estimate in (now, then))
         if before is None and after is None:

@@ -57,13 +57,23 @@ class _Trimmed(io.TextIOBase):
         self._stream.flush()
 
 
-def size(value: int | None) -> str:
+def size(value: int | None, decimals: int = 1) -> str:
     """Bytes in GiB (MiB below a tenth of one); a dash where unknown."""
     if value is None:
         return "-"
     if abs(value) < GIB / 10:
         return f"{value / 1024**2:,.0f} MiB"
-    return f"{value / GIB:,.1f} GiB"
+    return f"{value / GIB:,.{decimals}f} GiB"
+
+
+def told_apart(limit: int | None, *values: int | None) -> list[str]:
+    """The sizes of `limit` and `values`, with as many decimals as it takes (three at most, which is 1 MiB) to see on
+    which side of the limit each one lies."""
+    for decimals in (1, 2, 3):
+        shown = [size(value, decimals) for value in (limit, *values)]
+        if not any(text == shown[0] and value != limit for text, value in zip(shown[1:], values, strict=True)):
+            break
+    return shown
 
 
 def seconds(value: float | None) -> str:
