@@ -19,8 +19,16 @@ _BOUNDARY = (Operator.AT_LEAST, Operator.AT_MOST)
 def check(rules: Sequence[Rule], vocabulary: Vocabulary) -> list[Mistake]:
     """Every case that gives another verdict than it says, every condition that no case isolates, and every pair of
     rules that set one knob differently without an order between them."""
-    each = [mistake for rule in rules for mistake in (*_wrong_verdicts(rule), *_gaps(rule, vocabulary))]
+    each = [mistake for rule in rules for mistake in _of_rule(rule, vocabulary)]
     return [*each, *_strangers(rules), *unordered(rules)]
+
+
+def _of_rule(rule: Rule, vocabulary: Vocabulary) -> Iterator[Mistake]:
+    yield from _wrong_verdicts(rule)
+    # Every case is the base with something replaced: where the base does not fire, no condition can be isolated, and
+    # lines that ask for cases which stand there would mislead.
+    if not rule.cases or verdict(rule, rule.cases[0].facts).name == rule.cases[0].verdict:
+        yield from _gaps(rule, vocabulary)
 
 
 def _strangers(rules: Sequence[Rule]) -> Iterator[Mistake]:
@@ -40,8 +48,13 @@ def _wrong_verdicts(rule: Rule) -> Iterator[Mistake]:
         found = verdict(rule, case.facts)
         if found.name != case.verdict:
             reasons = "; ".join(str(because) for because in found.because)
-            what = f"case {case.name!r} should be {case.verdict} and is {found.name}: {reasons}"
-            yield Mistake(f"{rule.path}:{case.line}", what)
+            what = f"case {case.name!r} {_SHOULD[case.verdict]} and {_DOES[found.name]}: {reasons}"
+            hint = "a case knows only the facts that it or the base names" if found.name == "undecided" else ""
+            yield Mistake(f"{rule.path}:{case.line}", what, hint)
+
+
+_SHOULD = {"fires": "should fire"} | {name: f"should be {name}" for name in ("silent", "blocked", "undecided")}
+_DOES = {"fires": "fires"} | {name: f"is {name}" for name in ("silent", "blocked", "undecided")}
 
 
 def _gaps(rule: Rule, vocabulary: Vocabulary) -> Iterator[Mistake]:

@@ -170,7 +170,13 @@ def test_a_folder_is_tested_with_exit_1_when_a_case_fails(capsys: pytest.Capture
         source.replace("use_cache: true}\n", "use_cache: false}\n")
     )
     assert cli.main(["rule", "--test", str(tmp_path / "mine")]) == 1
-    assert "should be silent and is fires" in capsys.readouterr().out
+    assert "should be silent and fires" in capsys.readouterr().out
+
+
+def test_a_folder_without_a_rule_is_no_success(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert cli.main(["rule", "--test", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert "holds no rule" in captured.err and captured.out == ""
 
 
 def test_a_kill_ends_the_children_and_takes_the_temporary_folders_away(tmp_path: Path) -> None:

@@ -155,7 +155,14 @@ def test_a_base_off_the_boundary_is_refused(tmp_path: Path) -> None:
 
 def test_a_case_with_another_verdict_is_reported_with_reasons(tmp_path: Path) -> None:
     found = gaps(tmp_path, GOOD.replace("Turing: {gpu.capability: 7.5}", "Turing: {gpu.capability: 8.6}"))
-    assert any("should be silent and is fires" in line for line in found)
+    assert any("should be silent and fires" in line for line in found)
+
+
+def test_a_base_that_leaves_a_fact_out_is_the_only_thing_told(tmp_path: Path) -> None:
+    """The silent cases stand there: asking for them would mislead."""
+    (found,) = gaps(tmp_path, GOOD.replace("gpu.capability: 8.0", "gpu.name: x"))
+    assert "'base' should fire and is undecided" in found
+    assert found.endswith("a case knows only the facts that it or the base names")
 
 
 def test_the_shipped_rules_hold_their_own_cases() -> None:

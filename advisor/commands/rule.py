@@ -9,7 +9,7 @@ from advisor.commands import options as common
 from advisor.errors import Mistake, RequestError, nearest
 from advisor.explain import test_cases
 from advisor.probe import locate
-from advisor.rule import Rule
+from advisor.rule import RUNGS, Rule
 from advisor.show import ladder, terminal
 
 
@@ -64,6 +64,9 @@ def _test(folder: Path, as_json: bool) -> int:
     mistakes = casebook.check(rules, rulebook.full_vocabulary())
     cases = sum(len(rule.cases) for rule in rules)
     errors = errorbook.load(folder / "errors", kept=False) if (folder / "errors").is_dir() else ()
+    if not rules and not errors:
+        what = "holds no rule; a rule is a .yaml file in the folder of its rung"
+        raise RequestError(Mistake(str(folder), what, f"{folder}/{RUNGS[0]}/ID.yaml, for one"))
     mistakes += test_cases(errors)
     texts = sum(len(rule.cases) for rule in errors)
     if as_json:
