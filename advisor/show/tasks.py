@@ -77,6 +77,11 @@ def _counted(count: int, what: str) -> str:
 def limits(load: Workload, batch: int | None, context: int | None) -> str:
     """What would fit where a setup does not."""
     one, longest = ONE.get(load.task, ("prompt", "prompt + answer"))
-    if not batch or not context:
+    if batch is None:
+        return "What would fit is not known."
+    if not batch:
         return f"Not even one {one} of this length fits."
-    return f"Largest batch that fits: {batch}; longest {longest}: {context:,} tokens."
+    if not context:
+        # One fits, but a batch of this size does not at any length.
+        return f"Largest batch that fits: {batch:,}."
+    return f"Largest batch that fits: {batch:,}; longest {longest}: {context:,} tokens."
