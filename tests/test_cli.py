@@ -200,6 +200,11 @@ def test_a_kill_ends_the_children_and_takes_the_temporary_folders_away(tmp_path:
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_the_path_of_a_rule_names_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rule", "errors/recompile_limit"]) == 0
+    assert capsys.readouterr().out.startswith("recompile_limit")
+
+
 def test_a_cause_that_explain_names_has_a_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["rule", "fragmentation"]) == 0
     assert "expandable_segments" in capsys.readouterr().out

@@ -33,15 +33,17 @@ def run(options: argparse.Namespace) -> int:
 def _page(options: argparse.Namespace, rules: Sequence[Rule]) -> int:
     """The page of a rule, or of a cause that explain knows."""
     causes = errorbook.load(rulebook.shipped() / "errors")
-    advice = next((rule for rule in rules if rule.id == options.id), None)
-    cause = next((rule for rule in causes if rule.id == options.id), None)
+    # The path of a rule's file names it as well: docs/coverage.md writes errors/ID.
+    wanted = options.id.rsplit("/", 1)[-1].removesuffix(".yaml")
+    advice = next((rule for rule in rules if rule.id == wanted), None)
+    cause = next((rule for rule in causes if rule.id == wanted), None)
     if advice is not None:
         located = _located(options, advice)
         found, as_json = ladder.page(advice, located), ladder.rule_json(advice, located)
     elif cause is not None:
         found, as_json = ladder.error_page(cause), ladder.error_json(cause)
     else:
-        close = nearest(options.id, [rule.id for rule in rules] + [rule.id for rule in causes])
+        close = nearest(wanted, [rule.id for rule in rules] + [rule.id for rule in causes])
         hint = f"did you mean {close}?" if close else "perf-advisor rule lists them"
         raise RequestError(Mistake("ID", f"no rule is called {options.id}", hint))
     if options.json:

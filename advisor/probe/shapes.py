@@ -62,10 +62,17 @@ def closest(text: str) -> str | None:
     for name in known:
         if load(name).hub_id.lower() == text.lower():
             return name
-    return _longest_prefix(wanted, known) or nearest(wanted, tuple(known))
+    return _longest_prefix(wanted, known) or _shortest_completion(wanted, known) or nearest(wanted, tuple(known))
 
 
 def _longest_prefix(wanted: str, known: Iterable[str]) -> str | None:
     """`llama-3.1-8b` for `meta-llama-3.1-8b-instruct`: the longest name that stands in the wanted one."""
     inside = [name for name in known if name in wanted]
     return max(inside, key=len) if inside else None
+
+
+def _shortest_completion(wanted: str, known: Iterable[str]) -> str | None:
+    """`llama-3.1-8b` for `llama3`: the shortest name that goes on from the wanted letters and digits."""
+    start = "".join(filter(str.isalnum, wanted))
+    longer = [name for name in known if start and "".join(filter(str.isalnum, name)).startswith(start)]
+    return min(longer, key=lambda name: (len(name), name)) if longer else None

@@ -37,7 +37,7 @@ def _headline(diagnosis: Diagnosis) -> Text:
 
 
 def _unknown(diagnosis: Diagnosis) -> Iterator[RenderableType]:
-    yield Text.assemble((diagnosis.source, "bold"), ": no rule knows this text.")
+    yield Text.assemble((_source(diagnosis), "bold"), ": no rule knows this text.")
     yield Text("Paste the whole traceback, down to the last line of the error.")
 
 
@@ -74,7 +74,11 @@ def _to_type(fix: FixFound) -> Iterator[Text]:
 
 
 def _rule_line(diagnosis: Diagnosis) -> str:
-    return f"cause {diagnosis.cause}, read from {diagnosis.source}"
+    return f"cause {diagnosis.cause}, read from {_source(diagnosis)}"
+
+
+def _source(diagnosis: Diagnosis) -> str:
+    return "standard input" if diagnosis.source == "-" else diagnosis.source
 
 
 def _indented(part: RenderableType) -> RenderableType:

@@ -79,7 +79,10 @@ def test_experts_and_active_parameters() -> None:
         ("Qwen/Qwen2.5-7B", "qwen2.5-7b"),
         ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b-v0.3"),
         ("qwen3-8", "qwen3-8b"),
+        ("llama3", "llama-3.1-8b"),
+        ("mistral", "mistral-7b-v0.1"),
         ("zzz/nothing-like-it", None),
+        ("///", None),
     ],
 )
 def test_the_closest_shape(typed: str, shape: str | None) -> None:

@@ -13,10 +13,10 @@ TEXTS = Path(__file__).parents[1] / "errors"
 RULES = errorbook.load(rulebook.shipped() / "errors", kept=False)
 
 
-def shown(text: str, machine: Facts | None = None) -> str:
+def shown(text: str, machine: Facts | None = None, source: str = "paste.txt") -> str:
     console = Console(width=80, record=True, file=None, force_terminal=False, highlight=False)
     with console.capture() as capture:
-        console.print(screen(explain(text, "paste.txt", machine, RULES)))
+        console.print(screen(explain(text, source, machine, RULES)))
     return capture.get()
 
 
@@ -36,7 +36,8 @@ def test_what_applies_stands_before_what_does_not() -> None:
 
 
 def test_an_unknown_text() -> None:
-    assert "no rule knows this text" in shown((TEXTS / "key-error.txt").read_text())
+    assert "paste.txt: no rule knows this text" in shown((TEXTS / "key-error.txt").read_text())
+    assert "standard input: no rule knows this text" in shown("", source="-")
 
 
 def test_markup_in_a_text_stays_text() -> None:
