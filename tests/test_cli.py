@@ -65,6 +65,9 @@ def test_help_and_explain_import_nothing_heavy() -> None:
         (["diagnose", "llama-3.1-8b", "--machine", "/none.json"], "/none.json: No such file"),
         (["rule", "--rules", "/none"], "/none: no such folder of rules"),
         (["apply", "--plan", "/none.json"], "/none.json: No such file"),
+        (["diagnose", "llama-3.1-8b", "--python", "/none/python"], "--python: /none/python is no program"),
+        (["where", "dtype", "--python", str(RULES)], f"{RULES} is no program"),
+        (["demo", "--python", "/none/python"], "--python: /none/python is no program"),
         (["diagnose", "llama-3.1-8b", "-o", "/none/plan.json"], "the folder does not exist"),
     ],
 )

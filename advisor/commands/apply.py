@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from advisor import apply, child, planfile, rulebook
+from advisor import apply, planfile, rulebook
 from advisor.apply import Applied, Budget
 from advisor.commands import options as common
 from advisor.plan import Plan
@@ -14,7 +14,7 @@ from advisor.show import verification as screen
 def run(options: argparse.Namespace) -> int:
     """0 when the plan holds or gains nothing (nothing was made worse), 1 when it failed."""
     plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model)
-    python = child.target_python(options.python)
+    python = common.target_python(options)
     if options.dry_run:
         return _dry_run(plan, python, options)
     talk = terminal.talk()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from advisor import child
 from advisor import run as running
+from advisor.commands import options as common
 from advisor.errors import Mistake, RequestError
 from advisor.show import terminal
 
@@ -19,7 +20,7 @@ MAKING_LIMIT_SECONDS = 300.0
 def run(options: argparse.Namespace) -> int:
     """Make the model, then run diagnose and apply as a user would; the exit code of apply."""
     talk = terminal.talk()
-    python = child.target_python(options.python)
+    python = common.target_python(options)
     folder = Path(options.folder)
     model, plan = folder / "model", folder / "plan.json"
     if not (model / "config.json").exists():

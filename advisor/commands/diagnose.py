@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from advisor import baseline, child, named_folders, planfile, reading_code
+from advisor import baseline, named_folders, planfile, reading_code
 from advisor.commands import options as common
 from advisor.commands.probe import look
 from advisor.diagnose import Ask, Diagnosis, Estimators, Subject
@@ -61,7 +61,7 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
     script = reading_code.of_file(Path(options.code)) if options.code else reading_code.none_given()
     told = common.stated_knobs(options)
     workload = stated_workload(options, script)
-    python = child.target_python(options.python)
+    python = common.target_python(options)
     reference, model = models.find(options.model, python, options.revision, options.trust_remote_code)
     recorded = common.recorded_machine(options)
     machine = recorded if recorded is not None else look(options, with_speed=True)

@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from advisor import kept, rulebook
+from advisor import child, kept, rulebook
 from advisor.errors import MachineError, Mistake, RequestError
 from advisor.facts import Facts, Value, from_json, read_machine, to_json
 from advisor.rule import Rule
@@ -22,6 +24,19 @@ def rules(options: argparse.Namespace) -> tuple[Rule, ...]:
 def recorded_machine(options: argparse.Namespace) -> Facts | None:
     """The machine of --machine, or None where it is to be probed."""
     return read_machine(Path(options.machine), rulebook.full_vocabulary()) if options.machine else None
+
+
+def target_python(options: argparse.Namespace) -> str:
+    """The interpreter whose environment runs the model.
+
+    Raises:
+        RequestError: --python names no program. Without this, a slip of the pen would read as an empty environment.
+    """
+    if options.python and shutil.which(options.python) is None:
+        inside = Path(options.python) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        hint = f"name its interpreter, {inside}" if inside.exists() else "name the interpreter, like env/bin/python"
+        raise RequestError(Mistake("--python", f"{options.python} is no program that can be run", hint))
+    return child.target_python(options.python)
 
 
 def remember_machine(facts: Facts) -> None:
