@@ -170,7 +170,7 @@ def unusable(name: str, value: object) -> str | None:
     """What is wrong with setting knob `name` to `value`, or None. Never trusts the value's type."""
     if name not in knobs():
         close = nearest(name, knobs())
-        return "no such knob" + (f", did you mean {close}?" if close else f"; knobs are: {', '.join(knobs())}")
+        return "no such knob" + (f", did you mean {close}?" if close else "; perf-advisor diagnose --list-knobs")
     knob = knobs()[name]
     if not fits(value, knob):
         return f"{value!r} is no {knob.kind.value}"
@@ -181,10 +181,8 @@ def unusable(name: str, value: object) -> str | None:
     if not wrong:
         return None
     close = nearest(wrong[0], knob.values)
-    allowed = ", ".join(knob.values) or f"text like {_patterns()[name]}"
-    return f"{wrong[0]!r} is not a value of {name}" + (
-        f", did you mean {close!r}?" if close else f"; one of: {allowed}"
-    )
+    allowed = f"one of: {', '.join(knob.values)}" if knob.values else knob.line
+    return f"{wrong[0]!r} is not a value of {name}" + (f", did you mean {close!r}?" if close else f"; {allowed}")
 
 
 def _allowed(name: str, part: str) -> bool:
@@ -217,8 +215,8 @@ def read_assignment(text: str, where: str, mistakes: list[Mistake]) -> tuple[str
         mistakes.append(Mistake(where, f"{text!r} is not said like this", f"say {meant}"))
         return None
     if not equals or name not in knobs():
-        wrong = unusable(name, None) if equals else f"{text!r} is not KNOB=VALUE"
-        mistakes.append(Mistake(where, wrong or "no such knob"))
+        what = f"{text!r}: {unusable(name, None)}" if equals else f"{text!r} is not KNOB=VALUE, like dtype=float16"
+        mistakes.append(Mistake(where, what))
         return None
     try:
         read = typed(value, Declaration(name, knobs()[name].kind, ""))

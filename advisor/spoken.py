@@ -22,6 +22,7 @@ NAMES = {"torch_dtype": "dtype", "attention": "attn_implementation", "cache": "c
 _FOUR = "--set quantization=bnb_nf4 (bnb_fp4 where the type is not named)"
 _FLASH = "--set attn_implementation=flash_attention_2 (or _3, _4)"
 _COMPILED = "--set compile=generate where generate compiles, or compile=forward for torch.compile(model)"
+_CHECKPOINT = "nothing: name the quantized checkpoint as MODEL, and what it is will be read from it"
 
 INSTEAD: dict[str | tuple[str, str], str] = {
     "load_in_8bit": "--set quantization=bnb_int8",
@@ -32,6 +33,9 @@ INSTEAD: dict[str | tuple[str, str], str] = {
     "max_length": "--prompt-tokens N and --new-tokens N",
     "batch": "--batch N",
     "do_sample": "--sampling yes",
+    "fp16": "--set dtype=float16",
+    "bf16": "--set dtype=bfloat16",
+    "half": "--set dtype=float16",
     "torch_compile": "--set compile=forward",
     "tp_plan": "nothing: tensor parallel is no knob here, and the plan says where it would help",
     "num_beams": "nothing: beams are no knob here; count each beam as a prompt with --batch",
@@ -41,5 +45,6 @@ INSTEAD: dict[str | tuple[str, str], str] = {
     **{("compile", short): _COMPILED for short in ("true", "True", "yes")},
     **{("quantization", short): _FOUR for short in ("4bit", "int4", "load_in_4bit")},
     ("quantization", "load_in_8bit"): "--set quantization=bnb_int8",
+    **{("quantization", method): _CHECKPOINT for method in ("gptq", "awq")},
 }
 """What somebody who types this wants to say, as it can be said here."""

@@ -109,6 +109,7 @@ def test_other_spellings_are_understood(typed: str, meant: tuple[str, str]) -> N
     [
         *("load_in_4bit=true", "dtype=auto", "max_new_tokens=10", "device=auto", "num_beams=4"),
         *("attention=flash", "compile=True", "quantization=load_in_4bit", "quantization=int4"),
+        *("fp16=true", "quantization=gptq"),
     ],
 )
 def test_what_is_said_otherwise_here_is_pointed_at(typed: str) -> None:
