@@ -12,6 +12,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from advisor.conflicts import conflict
 from advisor.errors import Mistake, PlanError, RequestError
 from advisor.facts import Facts
 from advisor.files import write_whole
@@ -66,8 +67,9 @@ def apply(
     aim = Aim(plan.workload.goal, plan.workload.repeats, _random(plan, weights))
     bench = _Bench(plan, python, weights, heard, budget)
     choices = first_choices(plan)
-    for setup in (plan.baseline, plan.setup):  # what cannot be carried out is refused before anything runs
-        recipe(bench.subject, setup)
+    # What cannot be carried out is refused before anything runs.
+    _of_baseline(bench.subject, plan.baseline)
+    recipe(bench.subject, plan.setup)
     if plan.setup == plan.baseline:
         return _kept_as_it_is(plan, bench, aim, began, Climbed(choices, {}), bench.try_out(plan.baseline))
     climbed = Climbed(choices, {})
@@ -135,10 +137,19 @@ def rehearse(plan: Plan, python: str, weights: str | None = None) -> dict[str, A
         "python": python,
         "weights": "random" if about.random_weights else "real",
         "processes": ["baseline", "plan", "baseline", "plan"] if choices else ["baseline"],
-        "baseline": {"setup": plan.baseline.to_json(), "program": recipe(about, plan.baseline)},
+        "baseline": {"setup": plan.baseline.to_json(), "program": _of_baseline(about, plan.baseline)},
         "plan": {"setup": plan.setup.to_json(), "program": recipe(about, plan.setup)},
         "steps": [{"rule": step.rule, "change": dict(step.change)} for step in plan.steps],
     }
+
+
+def _of_baseline(about: Subject, setup: Setup) -> str | None:
+    """The program for the user's own setup, or None where its knobs do not go together.
+
+    Raises:
+        PlanError: the setup cannot be carried out.
+    """
+    return recipe(about, setup) if conflict(setup) is None else None
 
 
 def subject(plan: Plan, weights: str | None) -> Subject:
@@ -180,9 +191,9 @@ class _Bench:
         self.processes, self.retries = 0, budget.retries
 
     def try_out(self, setup: Setup) -> Measurement:
-        """Measure `setup`, unless it is known not to fit the host's memory: that could take the machine down."""
+        """Measure `setup`, unless its knobs do not go together or it would fill the memory of the host."""
         name = "baseline" if setup == self.plan.baseline else "plan" if setup == self.plan.setup else "without a step"
-        if refusal := self._too_large(setup):
+        if refusal := conflict(setup) or self._too_large(setup):
             self.heard(f"{name}: not run, {refusal}")
             return Failed("start", refusal, "")
         measured = self._process(setup, name)

@@ -154,11 +154,16 @@ def _divide(model: Facts, machine: Facts) -> Fact:
 
 
 def _tensor_parallel_size(model: Facts, machine: Facts) -> Fact:
-    """The most devices here by which query heads and key and value heads divide evenly."""
+    """The most devices here by which query heads divide evenly, and key and value heads divide or are repeated.
+
+    vLLM and SGLang give several devices the same key and value head where there are fewer heads than devices (vLLM's
+    ModelConfig.get_num_kv_heads).
+    """
     count, heads, pairs = machine.count("gpu.count"), model.count("model.heads"), model.count("model.kv_heads")
     if not count or not heads or not pairs:
         return Unknown("no number of devices or heads")
-    return Known(max(n for n in range(1, count + 1) if heads % n == pairs % n == 0), "heads and devices")
+    even = (n for n in range(1, count + 1) if heads % n == 0 and (pairs % n == 0 or n % pairs == 0))
+    return Known(max(even), "heads and devices")
 
 
 def of_estimate(predictions: Predictions, machine: Facts, load: Workload, setup: Setup) -> Facts:

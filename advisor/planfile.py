@@ -93,7 +93,7 @@ class _PlanReader:
             baseline=self._setup(baseline, "baseline"),
             baseline_sources={},
             baseline_estimate=self._estimate(baseline, "baseline.estimate"),
-            setup=self._setup(planned, "plan"),
+            setup=self._planned(planned),
             estimate=self._estimate(planned, "plan.estimate"),
             steps=self._steps(),
             notes=(),
@@ -121,10 +121,13 @@ class _PlanReader:
         return read_workload(self.data.get("workload"), f"{self.shown}: workload", self.mistakes)
 
     def _setup(self, part: dict[str, Any], where: str) -> Setup:
-        change = read_change(part.get("setup"), f"{self.shown}: {where}.setup", self.mistakes)
-        setup = Setup().changed(change)
+        return Setup().changed(read_change(part.get("setup"), f"{self.shown}: {where}.setup", self.mistakes))
+
+    def _planned(self, part: dict[str, Any]) -> Setup:
+        """The setup to be reached. Only here must all knobs go together: a user's own may not, and is mended."""
+        setup = self._setup(part, "plan")
         if problem := conflict(setup):
-            self.wrong(f"{where}.setup", problem)
+            self.wrong("plan.setup", problem)
         return setup
 
     def _reference(self, model: dict[str, Any], folder: Path, named: str | None) -> ModelReference:

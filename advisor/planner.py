@@ -201,7 +201,8 @@ def _merit(search: _Search, setup: Setup, here: Score, move: Taken) -> float | s
     after = setup.changed(move.change)
     if after == setup:
         return "the setup is like that already"
-    if problem := conflict(after):
+    # Where the user's own knobs do not go together, the rules of correctness must be able to mend them one by one.
+    if (problem := conflict(after)) and conflict(setup) is None:
         return problem
     if rule.always:
         return UNREACHABLE

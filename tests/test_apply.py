@@ -239,6 +239,20 @@ def test_a_plan_that_cannot_be_written_as_a_program_is_refused_before_anything_r
     assert seen == []
 
 
+def test_a_setup_of_the_user_that_does_not_go_together_is_not_run_and_is_mended(
+    bench: Callable[[Bench], list[str]],
+) -> None:
+    odd = NOW.changed({"compile": "generate"})
+    mended = replace(
+        plan(step("x", "4-compile", {"compile": "none"})), baseline=odd, setup=odd.changed({"compile": "none"})
+    )
+    seen = bench(lambda program: side(1.0))
+    found = apply(mended, "python")
+    assert isinstance(found.baseline, Failed) and "static cache" in found.baseline.reason
+    assert found.outcome == "holds" and len(seen) >= 1
+    assert rehearse(mended, "python")["baseline"]["program"] is None
+
+
 def test_weights_are_random_where_there_are_none_or_on_demand() -> None:
     config = plan(HALF, model=ModelReference("config", "config.json", None, True))
     assert "from_config" in export(config, NOW)

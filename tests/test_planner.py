@@ -134,6 +134,13 @@ def test_knobs_that_do_not_go_together_are_not_composed() -> None:
     assert composed.setup == baseline
 
 
+def test_a_setup_that_does_not_go_together_is_mended_and_then_improved() -> None:
+    odd = replace(CPU, compile="generate", quantization="bnb_nf4", cache_implementation="static")
+    chosen = rules("compile-ruled-out-by-quantized-weights", "one-prompt-at-a-time")
+    composed = compose(chosen, lambda setup: estimate(50, 60 if setup.batching == "padded" else 30), baseline=odd)
+    assert sorted(names(composed)) == ["compile-ruled-out-by-quantized-weights", "one-prompt-at-a-time"]
+
+
 def test_without_known_speed_only_changes_that_keep_the_outputs_are_taken() -> None:
     chosen = rules("one-prompt-at-a-time", "fp32-weights-on-bf16-device", "bandwidth-bound-decoding")
     composed = compose(chosen, lambda _: estimate(50, None), workload__quantize="freely")

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from advisor import apply, cli, planfile, rulebook
+from advisor.conflicts import conflict
+from advisor.setup import Setup
 
 MACHINES = Path(__file__).parent / "machines"
 CHAT = ()
@@ -97,6 +99,9 @@ SCENARIOS: dict[str, tuple[str, tuple[str, ...]]] = {
     "arc-b580-3b": ("arc-b580", ("qwen2.5-3b",)),
     "xeon-amx-8b-bulk-fp32": ("xeon-amx", ("llama-3.1-8b", *BULK, "--set", "dtype=float32")),
     "graviton3-1.5b": ("graviton3", ("qwen2.5-1.5b",)),
+    "rtx-2080-ti-windows-3b-compiled": ("rtx-2080-ti-windows", ("llama-3.2-3b", "--set", "compile=generate")),
+    "a100-8b-map-on-one-gpu": ("a100-80gb", ("llama-3.1-8b", "--set", "device_map=auto")),
+    "m2-max-70b": ("m2-max-64gb", ("llama-3.1-70b",)),
     "cpu-only-0.5b-looped-fp32": ("cpu-only", ("qwen2.5-0.5b", *LOOPED, "--set", "dtype=float32")),
     "cpu-measured-0.5b": ("cpu-only-measured", ("qwen2.5-0.5b",)),
     "cpu-measured-0.5b-looped-fp32": ("cpu-only-measured", ("qwen2.5-0.5b", *LOOPED, "--set", "dtype=float32")),
@@ -141,6 +146,37 @@ def test_the_screen_is_the_one_that_was_read(
     machine, words = SCENARIOS[name]
     assert cli.main(["diagnose", *words, "--machine", str(MACHINES / f"{machine}.json"), "--no-input"]) == 0
     snapshot(name, capsys.readouterr().out)
+
+
+AT_ODDS = (
+    ("compile=generate", "cache_implementation=offloaded"),
+    ("compile=generate", "quantization=bnb_nf4"),
+    ("compile=generate", "device_map=auto"),
+    ("compile=generate", "batching=continuous"),
+    ("compile=forward", "quantization=quanto_int8"),
+    ("compile=forward", "device_map=auto"),
+    ("cache_implementation=static", "speculation=prompt_lookup"),
+    ("cache_implementation=offloaded", "batching=continuous"),
+    ("cache_implementation=static", "use_cache=false"),
+    ("quantization=bnb_nf4", "batching=continuous"),
+    ("quantization=torchao_int4", "dtype=float16"),
+    ("batching=continuous", "speculation=prompt_lookup"),
+    ("attn_implementation=flash_attention_2", "dtype=float32"),
+)
+
+
+@pytest.mark.parametrize("machine", ["rtx-4090", "gtx-1080", "cpu-only"])
+@pytest.mark.parametrize("given", AT_ODDS, ids=" ".join)
+def test_knobs_that_do_not_go_together_are_mended(
+    given: tuple[str, ...], machine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word for knob in given for word in ("--set", knob)]
+    path = str(MACHINES / f"{machine}.json")
+    assert (
+        cli.main(["diagnose", "qwen2.5-1.5b", "--batch", "4", *words, "--machine", path, "--no-input", "--json"]) == 0
+    )
+    reached = json.loads(capsys.readouterr().out)["plan"]["setup"]
+    assert conflict(Setup(**reached)) is None
 
 
 def test_on_a_t4_a_7b_is_quantized_and_computes_in_fp16(capsys: pytest.CaptureFixture[str]) -> None:
