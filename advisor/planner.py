@@ -31,8 +31,7 @@ UNDOES = "would undo "
 """Begins the reason of a rule that leads back from a step that was taken: nothing that a reader must weigh."""
 LAST = 1.0
 """Merit of a change on which the estimate is silent: below every predicted gain."""
-UNMEASURED = 0.01
-"""What a lower rung adds to it: less than `WORTH`, so that a rule which outranks another is heard."""
+UNMEASURED = 0.01  # what a lower rung adds to it: less than WORTH, so that a rule which outranks another is heard
 
 
 @dataclass(frozen=True)
