@@ -490,7 +490,7 @@ def test_bf16_without_units_for_it_is_computed_as_fp32() -> None:
 
 
 def test_fp16_of_pascal_is_computed_as_fp32_too() -> None:
-    pascal = a100(gpu__name="NVIDIA GeForce GTX 1080", gpu__capability=6.1, gpu__memory_total_bytes=8 * GIB)
+    pascal = a100(gpu__name="NVIDIA GeForce GTX 1080 Ti", gpu__capability=6.1, gpu__memory_total_bytes=11 * GIB)
     bf16, fp16 = (
         speed(model(), pascal, EIGHT, GPU_SETUP.changed({"dtype": kind}), BARE) for kind in ("bfloat16", "float16")
     )
