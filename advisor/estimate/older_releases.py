@@ -3,7 +3,8 @@
 Before 4.45: generate computed the logits of the whole prompt, and from 4.31 on a float32 copy of them; the cache was
 handed over as tuples, so that the old and the new keys and values of all layers were alive together while a token was
 made; and each layer had its own tables of rotary cosines and sines for the longest sequence. Before 5.0,
-the kernels of 4-bit GPTQ kept buffers. Held against published runs of 4.35, 4.38 and 4.46, see bench/published.py.
+the kernels of 4-bit GPTQ kept buffers, and AWQ checkpoints of tied models were loaded with an output projection of
+their own. Held against published runs of 4.35, 4.38 and 4.46, see bench/published.py.
 """
 
 from packaging.version import Version
@@ -34,7 +35,8 @@ TABLES_BEFORE = {
 }
 """Types whose layers registered `cos_cached` and `sin_cached` for `max_position_embeddings`, in the weights' type."""
 
-EXLLAMA_BEFORE = Version("5.0")
+QUANTIZED_ANEW = Version("5.0")
+"""Loading of quantized checkpoints was written anew; nobody measured what follows since."""
 EXLLAMA_TOKENS = 2048
 """ExLlama's first kernels, the default for GPTQ of 4 bits, keep a 16-bit copy of the largest matrix and 16-bit room for
 this many rows of the widest activation (AutoGPTQ's exllama_set_max_input_length and prepare_buffers). The second
@@ -51,7 +53,9 @@ def with_older(
     version = Version(text)
     kept = _table_bytes(model, version, itemsize) + _exllama_bytes(model, machine, version, setup)
     prefill = max(passes.prefill, _logits_bytes(model, version, call, itemsize))
-    return Peaks(prefill + kept, passes.decode + _copied_bytes(model, version, setup, cache) + kept)
+    # Loading comes before the cache, which is added to the prompt's peak.
+    prefill = max(prefill + kept, _loaded_bytes(model, version, setup, itemsize) - cache.prefill)
+    return Peaks(prefill, passes.decode + _copied_bytes(model, version, setup, cache) + kept)
 
 
 def _logits_bytes(model: Facts, version: Version, call: Request, itemsize: int) -> int:
@@ -83,9 +87,17 @@ def _table_bytes(model: Facts, version: Version, itemsize: int) -> int:
 def _exllama_bytes(model: Facts, machine: Facts, version: Version, setup: Setup) -> int:
     """The buffers of the kernels for GPTQ checkpoints of 4 bits on a GPU."""
     hidden, inner = model.count("model.hidden_size"), model.count("model.intermediate_size")
-    if version >= EXLLAMA_BEFORE or hidden is None or inner is None or device(machine, setup) != "cuda":
+    if version >= QUANTIZED_ANEW or hidden is None or inner is None or device(machine, setup) != "cuda":
         return 0
     if scheme_of(model, setup) != "gptq":
         return 0
     widest = max(hidden, inner)
     return 2 * (hidden * inner + EXLLAMA_TOKENS * widest)
+
+
+def _loaded_bytes(model: Facts, version: Version, setup: Setup, itemsize: int) -> int:
+    """The second copy of a tied embedding, which is let go once the model is tied (seen in runs of AWQ alone)."""
+    embedding = model.count("model.parameters_embedding")
+    if version >= QUANTIZED_ANEW or scheme_of(model, setup) != "awq" or embedding is None:
+        return 0
+    return embedding * itemsize if model.is_true("model.tied_embeddings") else 0

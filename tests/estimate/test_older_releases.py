@@ -88,3 +88,15 @@ def test_gptq_of_four_bits_keeps_buffers_before_5() -> None:
     assert old - new == 2 * (3584 * 18944 + 2048 * 18944)
     eight_bits = stored | {"model__checkpoint_bytes": 8_860_000_000}
     assert activations("qwen2.5-7b", "4.57.1", one, **eight_bits) == new
+
+
+def test_a_tied_awq_model_is_loaded_with_its_embedding_twice() -> None:
+    one = Workload(batch=1, prompt_tokens=1, new_tokens=8)
+    stored: dict[str, Value] = {"model__checkpoint_quantization": "awq", "model__checkpoint_bytes": 456_000_000}
+    old = needed("qwen2.5-0.5b", "4.46.0", one, **stored)
+    assert old.total_bytes and old.weights_bytes and old.overhead_bytes
+    assert old.total_bytes == old.weights_bytes + 151_936 * 896 * 2 + old.overhead_bytes
+    new = needed("qwen2.5-0.5b", "5.0.0", one, **stored).total_bytes
+    untied = needed("qwen2.5-7b", "4.46.0", one, **stored)
+    assert new and new < old.total_bytes
+    assert untied.activation_peak_bytes and untied.activation_peak_bytes < 2**26
