@@ -1,6 +1,7 @@
 """What older releases of transformers hold in memory beside what today's does, read off the sources of 4.30 to 4.48.
 
-Before 4.45: generate computed the logits of the whole prompt, and from 4.31 on a float32 copy of them; the cache was
+Before 4.45: generate computed the logits of the whole prompt, and from 4.31 on a float32 copy of them, which was let go
+only when the second token had been made; the cache was
 handed over as tuples, so that the old and the new keys and values of all layers were alive together while a token was
 made; and each layer had its own tables of rotary cosines and sines for the longest sequence. Before 5.0,
 the kernels of 4-bit GPTQ kept buffers, and AWQ checkpoints of tied models were loaded with an output projection of
@@ -51,28 +52,37 @@ def with_older(
     if text is None:
         return passes
     version = Version(text)
+    whole, cast = _logits_bytes(model, version, call, itemsize)
+    copied = _copied_bytes(model, version, setup, cache.end, cache.layer)
+    # The first step after the prompt, as what it needs beside the cache at the end, to which it is added.
+    first = cache.prefill + _copied_bytes(model, version, setup, cache.prefill, 0) + (cast or whole) - cache.end
     kept = _table_bytes(model, version, itemsize) + _exllama_bytes(model, machine, version, setup)
-    prefill = max(passes.prefill, _logits_bytes(model, version, call, itemsize))
+    prefill = max(passes.prefill, whole + cast)
+    decode = max(passes.decode + copied, first)
     # Loading comes before the cache, which is added to the prompt's peak.
     prefill = max(prefill + kept, _loaded_bytes(model, version, setup, itemsize) - cache.prefill)
-    return Peaks(prefill, passes.decode + _copied_bytes(model, version, setup, cache) + kept)
+    return Peaks(prefill, decode + kept)
 
 
-def _logits_bytes(model: Facts, version: Version, call: Request, itemsize: int) -> int:
+def _logits_bytes(model: Facts, version: Version, call: Request, itemsize: int) -> tuple[int, int]:
     """The logits of all prompts, and their float32 copy."""
     vocabulary = model.count("model.vocab_size")
     if version >= LAST_LOGITS_SINCE or vocabulary is None:
-        return 0
+        return 0, 0
+    values = call.rows * call.prompt_tokens * vocabulary
     cast = version >= CAST_SINCE and itemsize != FLOAT32 and model.text("model.type") not in NEVER_CAST
-    return call.rows * call.prompt_tokens * vocabulary * (itemsize + (FLOAT32 if cast else 0))
+    return values * itemsize, values * FLOAT32 if cast else 0
 
 
-def _copied_bytes(model: Facts, version: Version, setup: Setup, cache: Kept) -> int:
-    """What the old keys and values take beside the new ones; one layer's copy is counted with the activations."""
+def _copied_bytes(model: Facts, version: Version, setup: Setup, stored: int, counted: int) -> int:
+    """What old keys and values take beside the new ones, which are `stored` bytes.
+
+    The copy of one layer, `counted` bytes, may be counted with the activations.
+    """
     since = CACHE_OBJECT_SINCE.get(model.text("model.type") or "", CACHE_OBJECT_SINCE_ELSE)
     if version >= since or setup.cache_implementation not in (None, "dynamic") or setup.use_cache is False:
         return 0
-    return max(0, cache.end - cache.layer)
+    return max(0, stored - counted)
 
 
 def _table_bytes(model: Facts, version: Version, itemsize: int) -> int:

@@ -100,3 +100,13 @@ def test_a_tied_awq_model_is_loaded_with_its_embedding_twice() -> None:
     untied = needed("qwen2.5-7b", "4.46.0", one, **stored)
     assert new and new < old.total_bytes
     assert untied.activation_peak_bytes and untied.activation_peak_bytes < 2**26
+
+
+def test_float32_logits_of_the_prompt_are_held_while_the_second_token_is_made() -> None:
+    """Published: 37.01 GiB for a Qwen1.5-7B with a prompt of this length; here a model with as many heads for keys."""
+    prompt = Workload(batch=1, prompt_tokens=14336, new_tokens=8)
+    found = needed("llama-2-7b", "4.40.2", prompt, model__vocab_size=151_936)
+    assert found.total_bytes and found.weights_bytes and found.overhead_bytes
+    token = 32 * 32 * 128 * 2 * 2
+    held = 14336 * (2 * token + 151_936 * 4) + tables(32, 4096, 128)
+    assert found.total_bytes == found.weights_bytes + held + found.overhead_bytes
