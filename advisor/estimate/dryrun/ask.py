@@ -154,7 +154,11 @@ def read(answer: Any) -> DryRun | None:
             "drawn_out": bool(drawn_out),
         } if all(map(_are_sizes, weights.values())) and held > 0:
             passes = [None if one is None else _pass(one) for one in (prompt, first, last)]
-            lost = [one for one, given in zip(passes, (prompt, first, last), strict=True) if given and one is None]
+            lost = [
+                one
+                for one, given in zip(passes, (prompt, first, last), strict=True)
+                if given is not None and one is None
+            ]
             if passes[0] is None or lost:
                 return None
             return DryRun(weights, held, passes[0], passes[1], passes[2], drawn_out)
