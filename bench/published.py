@@ -6,17 +6,17 @@
 peak of torch's allocator against weights alone (what `accelerate estimate-memory` gives), weights x 1.2, weights and
 keys and values, and the formula. Speed: bandwidth x 0.55 / weights, bandwidth / weights, the formula by the device's
 name alone, and the formula with the host's time per layer taken from one run (the fastest plain one of one prompt) of
-the same publication and GPU, which is then left out.
+the same publication, GPU and attention, which is then left out.
 """
 
 import hashlib
 import json
 import statistics
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +113,16 @@ HOST_KNOWN = "perf-advisor, host known"
 
 
 def host_seconds(runs: Sequence[Run]) -> tuple[float, Run] | None:
-    """The host's time per layer that explains the fastest plain run of one prompt best, and that run."""
+    """The host's time per layer that explains the fastest plain run of one prompt best, and that run.
+
+    None where that run does not wait for its host: it says nothing of it then.
+    """
     single = [run for run in runs if run.plain and run.workload.batch == 1 and rate_error(run) is not None]
     if not single:
         return None
     anchor = max(single, key=lambda run: run.rate or 0.0)
-    return min(TRIED_HOST_SECONDS, key=lambda seconds: abs(rate_error(anchor, seconds) or 0.0)), anchor
+    seconds = min(TRIED_HOST_SECONDS, key=lambda tried: abs(rate_error(anchor, tried) or 0.0))
+    return (seconds, anchor) if estimate(anchor, seconds).speed.bound == "host" else None
 
 
 def with_host(runs: Sequence[Run]) -> Error:
@@ -188,6 +192,12 @@ def _line(way: str, figures: dict[str, float] | None) -> str:
     return f"  {way:30} {figures['count']:4} runs   {spread}"
 
 
+def versions() -> dict[str, str]:
+    """Of this tree, which need not be installed, and of Python."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"perf-advisor": project["version"], "python": sys.version.split()[0]}
+
+
 def main(arguments: list[str]) -> int:
     """Print the table for the file named first; write the result where a second one is named."""
     if not 1 <= len(arguments) <= 2:
@@ -198,7 +208,7 @@ def main(arguments: list[str]) -> int:
     print(table(found))
     if len(arguments) == 2:
         about = {
-            "versions": {"perf-advisor": version("perf-advisor"), "python": sys.version.split()[0]},
+            "versions": versions(),
             "data_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
         apply.write_export(Path(arguments[1]), json.dumps({**about, **found}, indent=1) + "\n")

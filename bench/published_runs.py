@@ -66,6 +66,7 @@ class Run:
 
     group: str
     source: str
+    attention: str
     model: Facts
     machine: Facts
     workload: Workload
@@ -81,9 +82,12 @@ class Run:
         return self.stored is None and self.setup.quantization == "none"
 
     @property
-    def host(self) -> tuple[str, str | None]:
-        """Runs that share a host and its software, as far as the publication says."""
-        return self.source, self.machine.text("gpu.name")
+    def host(self) -> tuple[str, str | None, str]:
+        """Runs that share a host and its software, as far as the publication says.
+
+        Attention is part of it: flash attention took the padding out of every batch, which costs the host time.
+        """
+        return self.source, self.machine.text("gpu.name"), self.attention
 
 
 def read(path: Path) -> list[Run]:
@@ -106,6 +110,7 @@ def _run(row: dict[str, Any]) -> Run | None:
     return Run(
         group=_group(row, version),
         source=str(row.get("source")),
+        attention=_attention(row),
         model=model,
         machine=_machine(row, version),
         workload=Workload(
@@ -130,12 +135,19 @@ def _group(row: dict[str, Any], version: str) -> str:
     family = str(row["model"]).rsplit("/", 1)[-1].split("-", 1)[0]
     if str(row.get("quant")).startswith("bnb") and "bitsandbytes" in row.get("env", {}):
         return f"bitsandbytes on {row['gpu']}, transformers {version}"
+    if family == "Qwen1.5":
+        with_flash = "with" if _attention(row) == "flash" else "without"
+        return f"{family} {with_flash} flash attention, transformers 4.37 to 4.39"
     if family.startswith("Qwen"):
         return f"{family}, transformers {version}"
     if version.startswith("4.46"):
         return f"16-bit on {row['gpu']}, transformers {version}"
     kind = "16-bit" if row["quant"] == "none" else row["quant"].split("(")[0]
     return f"Llama 7B {kind}, transformers 4.35"
+
+
+def _attention(row: dict[str, Any]) -> str:
+    return "flash" if "flash" in str(row.get("attn")) else "other"
 
 
 def _machine(row: dict[str, Any], version: str) -> Facts:

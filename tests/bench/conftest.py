@@ -19,7 +19,7 @@ def program() -> Callable[[str], ModuleType]:
         spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look their module up
+        sys.modules[name] = module  # dataclasses look their module up, and programs their neighbours
         spec.loader.exec_module(module)
         return module
 
