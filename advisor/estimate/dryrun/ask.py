@@ -21,6 +21,9 @@ QUIET_ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",  # nothing is computed, and starting a driver takes a second and memory of the card
 }
 KIND = "dry-run"
+PASSING = ("MemoryError", "OSError")
+"""Errors that another try may not meet; what else a model's code raises is kept like an answer."""
+UNREAD = Unknown("the child gave an unexpected answer")
 
 
 @dataclass(frozen=True)
@@ -100,16 +103,15 @@ def ask(
     names = {case: kept.question(config, asdict(case), versions, programs) for case in cases}
     found: dict[Case, Outcome] = {}
     for case, name in names.items():
-        before = read(kept.read(KIND, name))
-        if before is not None:
+        before = _outcome(kept.read(KIND, name) or "")
+        if before != UNREAD and before != Unknown(""):
             found[case] = before
     missing = [case for case in names if case not in found]
     if missing:
         heard("Running the model's code without memory ...")
         for case, answer in zip(missing, _asked(config, missing, python, versions), strict=True):
-            outcome = _outcome(answer)
-            found[case] = outcome
-            if isinstance(answer, dict) and isinstance(outcome, DryRun):
+            found[case] = _outcome(answer)
+            if isinstance(answer, dict) and _lasts(answer):
                 kept.write(KIND, names[case], answer)
     return tuple(found[case] for case in cases)
 
@@ -134,12 +136,18 @@ def _asked(
     return [why] * len(cases)
 
 
+def _lasts(answer: Mapping[str, Any]) -> bool:
+    """Whether the child would say the same again: figures, or that the model's code refuses this case."""
+    error = answer.get("error")
+    return _outcome(dict(answer)) != UNREAD and not (isinstance(error, str) and error.startswith(PASSING))
+
+
 def _outcome(answer: dict[str, Any] | str) -> Outcome:
     if isinstance(answer, str):
         return Unknown(answer)
     if isinstance(why := answer.get("error"), str):
         return Unknown(why)
-    return read(answer) or Unknown("the child gave an unexpected answer")
+    return read(answer) or UNREAD
 
 
 def read(answer: Any) -> DryRun | None:

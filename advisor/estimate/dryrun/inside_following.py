@@ -20,62 +20,67 @@ def rounded(size: int) -> int:
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def tracker(held: set[int]) -> Any:
-    """A dispatch mode that counts operators and the bytes of live storages, those of `held` (the weights) left out."""
+class Living:
+    """Bytes of the storages that live, without those of `held` (the weights), and what each operator brought them to."""
+
+    def __init__(self, held: set[int]) -> None:
+        self.held, self.now = held, 0
+        self.sizes: dict[int, tuple[int, Any]] = {}
+        self.start()
+
+    def start(self) -> None:
+        """Begin a new pass: no operator has run, and what lives now is the peak."""
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.highest: dict[str, int] = {"": self.now}
+
+    def add(self, tensor: Any) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self.held or key in self.sizes:
+            return
+        size = rounded(storage.nbytes())
+        self.sizes[key] = (size, weakref.ref(storage, lambda _: self.drop(key)))
+        self.now += size
+
+    def drop(self, key: int) -> None:
+        size, _ = self.sizes.pop(key, (0, None))
+        self.now -= size
+
+    def ran(self, name: str, made: list[Any]) -> None:
+        """Note one operator and the tensors that it gave."""
+        self.counts[name] += 1
+        for leaf in made:
+            if hasattr(leaf, "untyped_storage"):
+                self.add(leaf)
+        if self.now > self.highest.get(name, 0):
+            self.highest[name] = self.now
+
+    def said(self) -> dict[str, Any]:
+        """What this pass did; `highest` is the most that lived after each kind of operator."""
+        at = max(self.highest, key=lambda name: self.highest[name])
+        return {
+            "peak_bytes": self.highest[at],
+            "at": at,
+            "operators": sum(self.counts.values()),
+            "attention": sorted(name for name in self.counts if "attention" in name),
+            "highest": self.highest,
+        }
+
+
+def tracker(living: Living) -> Any:
+    """A mode that tells `living` of every operator that reaches the device."""
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
     class Tracker(TorchDispatchMode):  # type: ignore[misc]  # torch is Any here
-        def __init__(self) -> None:
-            super().__init__()
-            self.live: dict[int, tuple[int, Any]] = {}
-            self.now = 0
-            self.start()
-
-        def start(self) -> None:
-            """Begin a new pass: no operator has run, and what lives now is the peak."""
-            self.counts: collections.Counter[str] = collections.Counter()
-            self.highest: dict[str, int] = {"": self.now}
-
-        def add(self, tensor: Any) -> None:
-            storage = tensor.untyped_storage()
-            key = storage._cdata
-            if key in held or key in self.live:
-                return
-            size = rounded(storage.nbytes())
-            self.live[key] = (size, weakref.ref(storage, lambda _: self.drop(key)))
-            self.now += size
-
-        def drop(self, key: int) -> None:
-            size, _ = self.live.pop(key, (0, None))
-            self.now -= size
-
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             name = str(func).removeprefix("aten.")
             if name == "_safe_softmax.default":
                 with self:
                     return safe_softmax(*args, **(kwargs or {}))
             out = func(*args, **(kwargs or {}))
-            self.counts[name] += 1
-            for leaf in tree_leaves(out):
-                if hasattr(leaf, "untyped_storage"):
-                    self.add(leaf)
-            if self.now > self.highest.get(name, 0):
-                self.highest[name] = self.now
+            living.ran(name, tree_leaves(out))
             return out
-
-        def said(self) -> dict[str, Any]:
-            """What this pass did; `highest` is the most that lived after each kind of operator."""
-            at = max(self.highest, key=lambda name: self.highest[name])
-            attention = sorted(name for name in self.counts if "attention" in name)
-            operators = sum(self.counts.values())
-            return {
-                "peak_bytes": self.highest[at],
-                "at": at,
-                "operators": operators,
-                "attention": attention,
-                "highest": self.highest,
-            }
 
     return Tracker()
 
@@ -178,7 +183,8 @@ class Run:
 
     def __init__(self, model: Any, case: dict[str, Any], transformers: Any, held: set[int]) -> None:
         self.model, self.case, self.rows = model, case, case["rows"]
-        self.track, self.masks = tracker(held), Masks(case["padded"])
+        self.living, self.masks = Living(held), Masks(case["padded"])
+        self.track = tracker(self.living)
         masking: Any = getattr(transformers, "masking_utils", None)
         self.masking = masking if hasattr(masking, "_ignore_causal_mask_sdpa") else None
         self.more = {"logits_to_keep": 1} if case["last_logits"] and keeps_last(model) else {}
@@ -191,7 +197,7 @@ class Run:
 
         with torch.no_grad(), self.track, self.masks.in_place_of(self.masking):
             self.masks.tokens += tokens
-            self.track.start()
+            self.living.start()
             ids = torch.ones(self.rows, tokens, dtype=torch.long)
             # Without Masks, a mask of ones would be taken for one that hides something.
             mask = torch.ones(self.rows, self.masks.tokens, dtype=torch.long) if self.with_mask() else None
@@ -201,7 +207,7 @@ class Run:
             self.cache = out.past_key_values
             scores = out.logits[:, -1].to(copy=True, dtype=torch.float32)
             torch.argmax(scores, dim=-1)
-        return {**self.track.said(), "cache_bytes": self.cache_bytes()}
+        return {**self.living.said(), "cache_bytes": self.cache_bytes()}
 
     def with_mask(self) -> bool:
         return self.masking is not None or bool(self.case["padded"])

@@ -143,7 +143,7 @@ def test_a_folder_that_cannot_be_written_costs_time_alone(children: Children) ->
         (child.Answered({}, "", 1.0), "gave no answer"),
         (answered(), "gave no answer"),
         (answered("text"), "gave no answer"),
-        (answered({"error": "ValueError: no"}), "ValueError: no"),
+        (answered({"error": "OSError: no"}), "OSError: no"),
         (answered({**ANSWER, "prompt": None}), "unexpected answer"),
         (answered({**ANSWER, "last_step": {}}), "unexpected answer"),
         (answered({**ANSWER, "weights_held_bytes": 0}), "unexpected answer"),
@@ -158,6 +158,12 @@ def test_failures_are_unknown_and_not_kept(children: Children, outcome: child.Ou
     assert reason in found.reason
     requests = children(answered(ANSWER))
     assert isinstance(asked()[0], DryRun)
+    assert len(requests) == 1
+
+
+def test_what_the_code_refuses_is_kept(children: Children) -> None:
+    requests = children(answered({"error": "ValueError: no such attention"}))
+    assert asked() == asked() == (Unknown("ValueError: no such attention"),)
     assert len(requests) == 1
 
 
