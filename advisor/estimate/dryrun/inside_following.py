@@ -21,7 +21,7 @@ def rounded(size: int) -> int:
 
 
 class Living:
-    """Bytes of the storages that live, without those of `held` (the weights), and what each operator brought them to."""
+    """Bytes of the storages that live, except `held` (the weights), and what each operator brought them to."""
 
     def __init__(self, held: set[int]) -> None:
         self.held, self.now = held, 0
