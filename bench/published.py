@@ -125,18 +125,46 @@ def host_seconds(runs: Sequence[Run]) -> tuple[float, Run] | None:
     return (seconds, anchor) if estimate(anchor, seconds).speed.bound == "host" else None
 
 
-def with_host(runs: Sequence[Run]) -> Error:
-    """The error of the formula when the host of each run is known from another run of the same host."""
+def known_hosts(runs: Sequence[Run]) -> Callable[[Run], float | None]:
+    """The host's time per layer of each run, where another run of the same host tells it."""
     hosts: dict[Any, list[Run]] = defaultdict(list)
     for run in runs:
         hosts[run.host].append(run)
     known = {host: host_seconds(of_host) for host, of_host in hosts.items()}
 
-    def error(run: Run) -> float | None:
+    def seconds(run: Run) -> float | None:
         found = known[run.host]
-        return None if found is None or run is found[1] else rate_error(run, found[0])
+        return None if found is None or run is found[1] else found[0]
+
+    return seconds
+
+
+def with_host(runs: Sequence[Run]) -> Error:
+    """The error of the formula when the host of each run is known from another run of the same host."""
+    seconds_of = known_hosts(runs)
+
+    def error(run: Run) -> float | None:
+        seconds = seconds_of(run)
+        return None if seconds is None else rate_error(run, seconds)
 
     return error
+
+
+def bands(runs: Sequence[Run]) -> dict[str, dict[str, float | int]]:
+    """How many figures were published, and the share of them that lies in the band that is predicted with each."""
+    seconds_of = known_hosts(runs)
+    inside: dict[str, list[bool]] = defaultdict(list)
+    for run in runs:
+        told, error = estimate(run), memory_error(run)
+        if error is not None and run.peak_bytes and told.memory.total_bytes and told.memory_band:
+            low, high = told.memory_band
+            inside["memory"].append(low <= (run.peak_bytes + CONTEXT_BYTES) / told.memory.total_bytes <= high)
+        for name, seconds in (("speed, device by name", None), ("speed, host known", seconds_of(run))):
+            error = rate_error(run, seconds)
+            band = estimate(run, seconds).speed_band
+            if error is not None and band and (seconds is not None or name.endswith("name")):
+                inside[name].append(band[0] <= 1 / (1 + error) <= band[1])
+    return {name: {"count": len(found), "inside": round(sum(found) / len(found), 4)} for name, found in inside.items()}
 
 
 def result(runs: Sequence[Run]) -> dict[str, Any]:
@@ -204,12 +232,14 @@ def main(arguments: list[str]) -> int:
         print((__doc__ or "").strip())
         return 2
     path = Path(arguments[0])
-    found = result(read(path))
+    runs = read(path)
+    found = result(runs)
     print(table(found))
     if len(arguments) == 2:
         about = {
             "versions": versions(),
             "data_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bands": bands(runs),
         }
         apply.write_export(Path(arguments[1]), json.dumps({**about, **found}, indent=1) + "\n")
     return 0

@@ -85,7 +85,7 @@ class Run:
     def host(self) -> tuple[str, str | None, str]:
         """Runs that share a host and its software, as far as the publication says.
 
-        Attention is part of it: flash attention took the padding out of every batch, which costs the host time.
+        Attention is part of it: each kind launches another number of kernels for a layer.
         """
         return self.source, self.machine.text("gpu.name"), self.attention
 
@@ -147,7 +147,8 @@ def _group(row: dict[str, Any], version: str) -> str:
 
 
 def _attention(row: dict[str, Any]) -> str:
-    return "flash" if "flash" in str(row.get("attn")) else "other"
+    published = str(row.get("attn"))
+    return "flash" if "flash" in published else "eager" if published == "eager" else "other"
 
 
 def _machine(row: dict[str, Any], version: str) -> Facts:

@@ -95,6 +95,8 @@ def test_the_result_has_every_way_to_estimate(
     assert set(program.MEMORY) < set(found["memory"][0])
     assert found["memory"][0]["perf-advisor"]["count"] == 1
     assert found["versions"]["perf-advisor"]
+    assert found["bands"]["memory"] == {"count": 1, "inside": 1.0}
+    assert set(found["bands"]) == {"memory", "speed, device by name"}
 
 
 def test_without_a_file_the_program_says_what_it_wants(

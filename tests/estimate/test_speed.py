@@ -525,6 +525,8 @@ def test_bands_say_what_the_figures_rest_on() -> None:
     measured = a100(speed__device="NVIDIA A100-SXM4-80GB", speed__layer_host_seconds=0.8e-3)
     by_name, by_host = (speed_band(model(), machine, GPU_SETUP) for machine in (a100(), measured))
     assert by_name is not None and by_host is not None and by_name[0] < by_host[0] < 1 < by_host[1] < by_name[1]
+    older = speed_band(model(), measured | Facts({"transformers.version": Known("4.45.2", "test")}), GPU_SETUP)
+    assert older is not None and older[0] < by_host[0]
     on_cpu = speed_band(small(), cpu(), CPU_SETUP)
     quantized = speed_band(small(), cpu(), CPU_SETUP.changed({"quantization": "bnb_int8"}))
     assert on_cpu is not None and quantized is not None and quantized[0] < on_cpu[0] and on_cpu[1] < quantized[1]
