@@ -197,6 +197,7 @@ def command_line(plan: Plan, options: argparse.Namespace) -> str:
     for option in ("code", "machine", "python", "revision"):
         if value := getattr(options, option):
             words += [f"--{option}", value]
+    words += ["--no-dry-run"] if options.no_dry_run else []
     return shlex.join(words)
 
 
