@@ -179,10 +179,10 @@ def _published(found: dict[str, Any]) -> str:
 
 `bench/published.py`, {versions}: runs of transformers on one GPU that others published.
 They do not ship with the project (sha256 of the file: `{found["data_sha256"][:16]}`).
-Beside the formula stand the rules of thumb of other estimators: the weights alone (`accelerate estimate-memory`), weights x 1.2, weights and keys and values, bandwidth x
-0.55 / weights, bandwidth / weights. "Host known" takes the host's time per layer from one run of the same publication,
-GPU and attention, which is left out; "device by name" knows nothing of the host. All runs were looked at while the
-formula was made, so none is blind. None is of transformers 5.
+Beside the formula stand the rules of thumb of other estimators: the weights alone (`accelerate estimate-memory`),
+weights x 1.2, weights and keys and values, bandwidth x 0.55 / weights, bandwidth / weights. "Host known" takes the
+host's time per layer from one run of the same publication, GPU and attention, which is left out; "device by name" knows
+nothing of the host. All runs were looked at while the formula was made, so none is blind. None is of transformers 5.
 
 Every figure is predicted with a band. Of what was published lies inside:
 
