@@ -9,16 +9,19 @@ DROPPED = ("auto_map", "quantization_config", "compression_config", "attn_implem
 
 
 def built(config: dict[str, Any], case: dict[str, Any], transformers: Any) -> Any:
-    """The model of this configuration, on fake tensors; the caller has entered FakeTensorMode."""
+    """The model of this configuration, on fake tensors; the caller has entered FakeTensorMode.
+
+    Raises:
+        ValueError: this transformers has no such model, or it is none that goes on with a text.
+    """
     import torch
 
     mapping = transformers.models.auto.configuration_auto.CONFIG_MAPPING
     given = {name: value for name, value in config.items() if name not in DROPPED and not name.startswith("_attn")}
+    if given["model_type"] not in mapping:
+        raise ValueError(f"this transformers does not know model_type {given['model_type']}")
     whole = mapping[given["model_type"]].from_dict(given)
-    auto = transformers.models.auto.modeling_auto
-    kind = transformers.AutoModelForCausalLM
-    if type(whole) not in auto.MODEL_FOR_CAUSAL_LM_MAPPING:
-        kind = transformers.AutoModelForImageTextToText
+    kind = auto_class(whole, transformers)
     dtype = getattr(torch, case["dtype"])
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
     named = "dtype" if version >= (4, 56) else "torch_dtype"
@@ -27,6 +30,21 @@ def built(config: dict[str, Any], case: dict[str, Any], transformers: Any) -> An
     keep_in_float32(model, dtype)
     model.tie_weights()
     return model.eval()
+
+
+def auto_class(config: Any, transformers: Any) -> Any:
+    """The automatic class that makes a model of this configuration which goes on with a text.
+
+    Raises:
+        ValueError: there is none.
+    """
+    auto = transformers.models.auto.modeling_auto
+    if not getattr(config, "is_encoder_decoder", False):
+        if type(config) in auto.MODEL_FOR_CAUSAL_LM_MAPPING:
+            return transformers.AutoModelForCausalLM
+        if type(config) in getattr(auto, "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING", ()):
+            return transformers.AutoModelForImageTextToText
+    raise ValueError(f"no class of {config.model_type} goes on with a prompt alone")
 
 
 def no_init() -> Any:

@@ -223,6 +223,14 @@ def test_one_case_may_fail_and_the_next_is_answered() -> None:
     assert transformers.masking_utils._ignore_causal_mask_sdpa is before
 
 
-def test_an_unknown_model_type_is_an_error() -> None:
-    (said,) = inside_dry_run.answers({"config": {"model_type": "no_such_type"}, "cases": [case()]})
-    assert "no_such_type" in said["error"]
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("no_such_type", "does not know model_type no_such_type"),
+        ("t5", "no class of t5"),
+        ("distilbert", "no class of"),
+    ],
+)
+def test_what_is_no_model_for_text(kind: str, told: str) -> None:
+    (said,) = inside_dry_run.answers({"config": {"model_type": kind}, "cases": [case()]})
+    assert told in said["error"]
