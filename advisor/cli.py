@@ -151,6 +151,7 @@ def _diagnose(commands: _Commands) -> None:
     parser.add_argument("--code", metavar="FILE", help="your script or notebook; it is read, never run")
     parser.add_argument("--revision", help="revision of a Hub model")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code from the model's repository")
+    parser.add_argument("--no-dry-run", action="store_true", help="memory by formula: do not run the model's code")
     parser.add_argument("--details", action="store_true", help="show the silent rules too, and why")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write the plan (default: plan.json)")
 

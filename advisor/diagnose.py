@@ -20,6 +20,8 @@ Estimator = Callable[[Facts, Facts, Workload, Setup], Estimate]
 """(model, machine, workload, setup) -> Estimate."""
 Largest = Callable[[Facts, Facts, Workload, Setup], int | None]
 """(model, machine, workload, setup) -> the largest batch or context that fits."""
+Closer = Callable[[Facts, Facts, Workload, Mapping[Setup, Estimate]], Mapping[Setup, Estimate]]
+"""(model, machine, workload, estimates) -> the same setups, looked at more closely."""
 Ask = Callable[[Declaration, Question], Value | None]
 """Puts a question to a person; None when they do not answer."""
 
@@ -33,6 +35,8 @@ class Estimators:
     largest_context: Largest
     break_even_calls: Callable[[Facts, Facts, Workload, Setup], tuple[float, float] | None]
     break_even_acceptance: Callable[[Facts, Facts, Workload, Setup], float | None]
+    closer: Closer = lambda _model, _machine, _workload, estimates: estimates
+    """For the two setups of a finished plan, because it may take seconds."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,8 @@ class Diagnosis:
     def _finished(self, subject: Subject, answers: list[dict[str, Any]]) -> Plan:
         composed = self.compose(subject)
         _, sources = subject.baseline()
+        rough = {setup: self.estimate(subject, setup) for setup in (composed.baseline, composed.setup)}
+        found = self.estimators.closer(subject.model, subject.machine, subject.workload, rough)
         return Plan(
             model=subject.reference,
             model_facts=subject.model,
@@ -164,23 +170,23 @@ class Diagnosis:
             machine=subject.machine,
             baseline=composed.baseline,
             baseline_sources=sources,
-            baseline_estimate=self.estimate(subject, composed.baseline),
+            baseline_estimate=found[composed.baseline],
             setup=composed.setup,
-            estimate=self.estimate(subject, composed.setup),
+            estimate=found[composed.setup],
             steps=composed.steps,
             notes=composed.notes,
             decisions=tuple(_decision(decision) for decision in composed.decisions),
             questions=tuple(answers),
             limits={
-                "baseline": self._limits(subject, composed.baseline),
-                "plan": self._limits(subject, composed.setup),
+                "baseline": self._limits(subject, composed.baseline, found),
+                "plan": self._limits(subject, composed.setup, found),
             },
             passed_over=tuple({"rule": rule, "reason": why} for rule, why in composed.passed_over.items()),
         )
 
-    def _limits(self, subject: Subject, setup: Setup) -> dict[str, int | None]:
+    def _limits(self, subject: Subject, setup: Setup, found: Mapping[Setup, Estimate]) -> dict[str, int | None]:
         """By how much a setup misses, and the largest batch and context that do fit."""
-        memory = self.estimate(subject, setup).memory
+        memory = found[setup].memory
         missing = None
         if memory.total_bytes is not None and memory.available_bytes is not None:
             missing = max(0, memory.total_bytes - memory.available_bytes)

@@ -54,19 +54,24 @@ class Speed:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Predicted memory and speed of a setup, with the basis and a band (factors on the figures: low, high)."""
+    """Predicted memory and speed of a setup, with the basis and a band (factors on the figures: low, high).
+
+    `basis` is that of the memory; `basis_note` says why it is no better one.
+    """
 
     memory: Memory
     speed: Speed
     basis: str
     memory_band: tuple[float, float] | None
     speed_band: tuple[float, float] | None
+    basis_note: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "memory": asdict(self.memory),
             "speed": asdict(self.speed),
             "basis": self.basis,
+            "basis_note": self.basis_note,
             "band": {
                 "memory": list(self.memory_band) if self.memory_band else None,
                 "speed": list(self.speed_band) if self.speed_band else None,

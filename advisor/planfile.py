@@ -207,13 +207,14 @@ class _PlanReader:
             self.wrong(where, "missing or no object", AGAIN)
             data = {}
         memory, speed, band = (_table(data.get(part)) for part in ("memory", "speed", "band"))
-        fits, bound = memory.get("fits"), speed.get("bound")
+        fits, bound, note = memory.get("fits"), speed.get("bound"), data.get("basis_note")
         return Estimate(
             Memory(**{name: _count(memory.get(name)) for name in _SIZES}, fits=fits if fits in (True, False) else None),
             Speed(**{name: _number(speed.get(name)) for name in _RATES}, bound=bound if bound in _BOUNDS else None),
             str(data.get("basis")),
             _band(band.get("memory")),
             _band(band.get("speed")),
+            note if isinstance(note, str) else None,
         )
 
 

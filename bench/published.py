@@ -1,239 +1,247 @@
 """Hold the formula against published measurements, beside the rules of thumb that other estimators use.
 
-    python bench/published.py MEASURED.jsonl
+    python bench/published.py RUNS.jsonl [RESULT.json]
 
-MEASURED.jsonl holds one published run a line: model, gpu, quant, dtype, batch, prompt_len, new_tokens, attn,
-env.transformers and a figure (gen_tps, decode_tps, peak_mem_gib, generate_alloc_mb). The data does not ship. Only
-runs of transformers on one GPU with a shipped shape count. Speed is predicted twice: by the device's name alone, and
-with the host's time per layer taken from one run on the same machine and version, which is then left out.
+`published_runs.py` says what RUNS.jsonl holds. Errors are of the absolute, by family of models and release. Memory: the
+peak of torch's allocator against weights alone (what `accelerate estimate-memory` gives), weights x 1.2, weights and
+keys and values, and the formula. Speed: bandwidth x 0.55 / weights, bandwidth / weights, the formula by the device's
+name alone, and the formula with the host's time per layer taken from one run (the fastest plain one of one prompt) of
+the same publication, GPU and attention, which is then left out.
 """
 
+import hashlib
 import json
 import statistics
 import sys
+import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from published_runs import Run, read
+
+from advisor import apply
 from advisor.estimate import devices, formula
+from advisor.estimate.room import CONTEXT_BYTES
 from advisor.estimate.weights import weights_bytes
 from advisor.facts import Fact, Facts, Known
 from advisor.plan import Estimate
-from advisor.probe import anatomy, shapes
-from advisor.setup import Setup
-from advisor.workload import Workload
 
-SHAPES = {
-    "qwen2-0.5b": "qwen2.5-0.5b",
-    "qwen2-1.5b": "qwen2.5-1.5b",
-    "qwen2-7b": "qwen2.5-7b",
-    "qwen2.5-0.5b": "qwen2.5-0.5b",
-    "qwen2.5-1.5b": "qwen2.5-1.5b",
-    "qwen2.5-3b": "qwen2.5-3b",
-    "qwen2.5-7b": "qwen2.5-7b",
-    "qwen2.5-32b": "qwen2.5-32b",
-    "llama-3.1-8b": "llama-3.1-8b",
-    "llama-2-7b": "llama-2-7b",
-    "llama-7b": "llama-2-7b",
-    "vicuna-7b": "llama-2-7b",
-}
-GPUS = {
-    "A100-SXM4-80GB": ("NVIDIA A100-SXM4-80GB", 80, 8.0),
-    "H100-SXM5-80GB": ("NVIDIA H100 80GB HBM3", 80, 9.0),
-    "RTX 4090": ("NVIDIA GeForce RTX 4090", 24, 8.9),
-    "T4": ("Tesla T4", 16, 7.5),
-}
-QUANT = {
-    "none": ("none", None, 16.0),
-    "gptq-int4": ("none", "gptq", 4.16),
-    "gptq-int8": ("none", "gptq", 8.19),
-    "awq-int4": ("none", "awq", 4.16),
-    "bnb-4bit": ("bnb_nf4", None, 4.5),
-    "bnb-4bit(nf4)": ("bnb_nf4", None, 4.5),
-    "bnb-4bit(nf4)+double_quant": ("bnb_nf4_double", None, 4.13),
-    "bnb-int8(outlier decomposition)": ("bnb_int8", None, 8.0),
-}
 RULE_BANDWIDTH_SHARE = 0.55
 RULE_MEMORY_FACTOR = 1.2
+ACCELERATE_SHARE = {"gptq": 0.25, "awq": 0.25, "bnb_nf4": 0.25, "bnb_nf4_double": 0.25, "bnb_int8": 0.5}
+"""`accelerate estimate-memory` takes every weight at the type that is asked for: int4 is a quarter of 16 bits."""
+EIGHT_BITS = 6.0
 TRIED_HOST_SECONDS = [step * 1e-5 for step in range(20, 250)]
 
+Error = Callable[[Run], float | None]
 
-@dataclass(frozen=True)
-class Run:
-    """One published run, ready for the formula. New tokens a second, memory in bytes; None if not published."""
 
-    machine_name: str
-    model: Facts
-    machine: Facts
-    workload: Workload
-    setup: Setup
-    plain: bool
-    total_rate: float | None
-    decode_rate: float | None
-    peak_bytes: float | None
+def estimate(run: Run, host_seconds: float | None = None) -> Estimate:
+    """The formula's estimate, with the host's time per layer where it is known."""
+    measured: dict[str, Fact] = {}
+    if host_seconds is not None:
+        measured = {
+            "speed.device": Known(run.machine.text("gpu.name") or "", "published"),
+            "speed.layer_host_seconds": Known(host_seconds, "published"),
+        }
+    return formula.estimate(run.model, run.machine | Facts(measured), run.workload, run.setup)
 
-    def estimate(self, host_seconds: float | None = None) -> Estimate:
-        """The formula's estimate, with the host's time per layer where it is known."""
-        measured: dict[str, Fact] = {}
-        if host_seconds is not None:
-            measured = {
-                "speed.device": Known(self.machine.text("gpu.name") or "", "published"),
-                "speed.layer_host_seconds": Known(host_seconds, "published"),
-            }
-        return formula.estimate(self.model, self.machine | Facts(measured), self.workload, self.setup)
 
-    def rate_error(self, host_seconds: float | None = None) -> float | None:
-        """Predicted speed over published speed, less one."""
-        speed = self.estimate(host_seconds).speed
-        if self.decode_rate and speed.decode_tokens_per_second:
-            return speed.decode_tokens_per_second / self.decode_rate - 1
-        if self.total_rate and speed.total_tokens_per_second:
-            return speed.total_tokens_per_second / self.total_rate - 1
+def rate_error(run: Run, host_seconds: float | None = None) -> float | None:
+    """Predicted speed over published speed, less one."""
+    speed = estimate(run, host_seconds).speed
+    told = speed.decode_tokens_per_second if run.rate_is_of_decoding else speed.total_tokens_per_second
+    return told / run.rate - 1 if told and run.rate else None
+
+
+def roofline_error(run: Run, share: float) -> float | None:
+    """The same for a share of the bandwidth over the weights, times the batch."""
+    weights = weights_bytes(run.model, run.machine, run.setup, "cuda")
+    bandwidth = devices.rates(run.machine).number(devices.BANDWIDTH)
+    if not weights or not bandwidth or not run.rate:
         return None
-
-    def rule_rate_error(self) -> float | None:
-        """The same for bandwidth x 0.55 / weights, times the batch."""
-        weights = weights_bytes(self.model, self.machine, self.setup, "cuda")
-        bandwidth = devices.rates(self.machine).number(devices.BANDWIDTH)
-        published = self.decode_rate or self.total_rate
-        if not weights or not bandwidth or not published:
-            return None
-        return self.workload.batch * RULE_BANDWIDTH_SHARE * bandwidth / weights / published - 1
-
-    def memory_error(self) -> float | None:
-        """Predicted peak without the CUDA context, over the published peak of the allocator, less one."""
-        memory = self.estimate().memory
-        if not self.peak_bytes or memory.total_bytes is None or memory.overhead_bytes is None:
-            return None
-        return (memory.total_bytes - memory.overhead_bytes) / self.peak_bytes - 1
-
-    def rule_memory_error(self) -> float | None:
-        """The same for weights x 1.2."""
-        weights = weights_bytes(self.model, self.machine, self.setup, "cuda")
-        return RULE_MEMORY_FACTOR * weights / self.peak_bytes - 1 if weights and self.peak_bytes else None
+    return run.workload.batch * share * bandwidth / weights / run.rate - 1
 
 
-def read(path: Path) -> list[Run]:
-    """The runs that can be held against the formula."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [run for row in rows if (run := _run(row)) is not None]
+def memory_error(run: Run) -> float | None:
+    """Predicted peak without the CUDA context, over the published peak of the allocator, less one."""
+    total = estimate(run).memory.total_bytes
+    return (total - CONTEXT_BYTES) / run.peak_bytes - 1 if run.peak_bytes and total is not None else None
 
 
-def _run(row: dict[str, Any]) -> Run | None:
-    shape = _shape(str(row.get("model", "")))
-    version = str(row.get("env", {}).get("transformers", ""))
-    if row.get("framework") != "transformers" or row.get("n_gpus") != 1 or shape is None:
+def weights_error(run: Run, factor: float) -> float | None:
+    """The same for the weights times a factor."""
+    weights = weights_bytes(run.model, run.machine, run.setup, "cuda")
+    return factor * weights / run.peak_bytes - 1 if weights and run.peak_bytes else None
+
+
+def accelerate_error(run: Run) -> float | None:
+    """The same for what `accelerate estimate-memory` prints as total size."""
+    parameters, kind = run.model.count("model.parameters"), run.stored or run.setup.quantization or "none"
+    if not parameters or not run.peak_bytes:
         return None
-    if row.get("gpu") not in GPUS or row.get("quant") not in QUANT or not version[:1].isdigit() or "-" in version:
+    share = ACCELERATE_SHARE.get(kind, 1.0)
+    stored, linear = run.model.count("model.checkpoint_bytes"), run.model.count("model.parameters_linear")
+    if kind == "gptq" and stored and linear and 8 * (stored - 2 * (parameters - linear)) / linear > EIGHT_BITS:
+        share = 0.5
+    return 2 * parameters * share / run.peak_bytes - 1
+
+
+def cached_error(run: Run) -> float | None:
+    """The same for weights and the cache at the end."""
+    memory = estimate(run).memory
+    if not run.peak_bytes or memory.weights_bytes is None or memory.kv_cache_bytes is None:
         return None
-    wanted, stored, bits = QUANT[row["quant"]]
-    name, gigabytes, capability = GPUS[row["gpu"]]
-    machine = {
-        "gpu.name": name,
-        "gpu.capability": capability,
-        "gpu.memory_total_bytes": gigabytes * 2**30,
-        "gpu.memory_free_bytes": gigabytes * 2**30,
-        "gpu.count": 1,
-        "transformers.version": version,
-    }
-    return Run(
-        machine_name=f"{row['gpu']}, transformers {version}",
-        model=_model(shape, stored, bits),
-        machine=Facts({fact: Known(value, "published") for fact, value in machine.items()}),
-        workload=Workload(
-            batch=row["batch"], prompt_tokens=row.get("prompt_len") or 128, new_tokens=row.get("new_tokens") or 128
-        ),
-        setup=Setup(
-            device="cuda",
-            dtype=row["dtype"],
-            attn_implementation="eager" if row.get("attn") == "eager" else "sdpa",
-            batching="padded",
-            quantization=wanted,
-        ),
-        plain=row["quant"] == "none",
-        total_rate=row.get("gen_tps"),
-        decode_rate=row.get("decode_tps") if row.get("gen_tps") is None else None,
-        peak_bytes=_peak_bytes(row),
-    )
+    return (memory.weights_bytes + memory.kv_cache_bytes) / run.peak_bytes - 1
 
 
-def _peak_bytes(row: dict[str, Any]) -> float | None:
-    """What the allocator of torch had given out at most."""
-    if peak := row.get("peak_mem_gib"):
-        return float(peak) * 2**30
-    return float(peak) * 1e6 if (peak := row.get("generate_alloc_mb")) else None
+MEMORY: dict[str, Error] = {
+    "accelerate estimate-memory": accelerate_error,
+    "weights x 1.2": partial(weights_error, factor=RULE_MEMORY_FACTOR),
+    "weights + KV": cached_error,
+    "perf-advisor": memory_error,
+}
+SPEED: dict[str, Error] = {
+    "bandwidth x 0.55": partial(roofline_error, share=RULE_BANDWIDTH_SHARE),
+    "pure roofline": partial(roofline_error, share=1.0),
+    "perf-advisor, device by name": rate_error,
+}
+HOST_KNOWN = "perf-advisor, host known"
 
 
-def _shape(model: str) -> str | None:
-    plain = model.rsplit("/", 1)[-1].lower()
-    return next((shape for start, shape in SHAPES.items() if plain.startswith(start)), None)
+def host_seconds(runs: Sequence[Run]) -> tuple[float, Run] | None:
+    """The host's time per layer that explains the fastest plain run of one prompt best, and that run.
 
-
-def _model(shape: str, stored: str | None, bits: float) -> Facts:
-    facts = anatomy.facts(shapes.load(shape).anatomy)
-    found: dict[str, Fact] = {"model.checkpoint_quantization": Known(stored or "none", "published")}
-    if stored:
-        linear, total = facts.count("model.parameters_linear") or 0, facts.count("model.parameters") or 0
-        found["model.checkpoint_bytes"] = Known(round(2 * (total - linear) + linear * bits / 8), "published")
-    return facts | Facts(found)
-
-
-def host_seconds(runs: list[Run]) -> tuple[float, Run] | None:
-    """The host's time per layer that explains the fastest plain run of one prompt best, and that run."""
-    single = [run for run in runs if run.plain and run.workload.batch == 1 and run.rate_error() is not None]
+    None where that run does not wait for its host: it says nothing of it then.
+    """
+    single = [run for run in runs if run.plain and run.workload.batch == 1 and rate_error(run) is not None]
     if not single:
         return None
-    anchor = max(single, key=lambda run: run.decode_rate or run.total_rate or 0.0)
-    return min(TRIED_HOST_SECONDS, key=lambda seconds: abs(anchor.rate_error(seconds) or 0.0)), anchor
+    anchor = max(single, key=lambda run: run.rate or 0.0)
+    seconds = min(TRIED_HOST_SECONDS, key=lambda tried: abs(rate_error(anchor, tried) or 0.0))
+    return (seconds, anchor) if estimate(anchor, seconds).speed.bound == "host" else None
 
 
-def table(runs: list[Run]) -> str:
-    """The errors by machine, as text."""
-    machines: dict[str, list[Run]] = defaultdict(list)
+def known_hosts(runs: Sequence[Run]) -> Callable[[Run], float | None]:
+    """The host's time per layer of each run, where another run of the same host tells it."""
+    hosts: dict[Any, list[Run]] = defaultdict(list)
     for run in runs:
-        machines[run.machine_name].append(run)
-    lines = []
-    for name, of_machine in sorted(machines.items()):
-        for label, chosen in (
-            ("batch 1", lambda run: run.workload.batch == 1),
-            ("batch > 1", lambda run: run.workload.batch > 1),
-        ):
-            group = [run for run in of_machine if chosen(run)]
-            if group:
-                lines += _block(f"{name}, {label}", group, host_seconds(of_machine))
-    for name, of_machine in sorted(machines.items()):
-        if any(run.peak_bytes for run in of_machine):
-            lines += ["", f"{name}, memory"]
-            lines.append(_line("formula", (run.memory_error() for run in of_machine)))
-            lines.append(_line("weights x 1.2", (run.rule_memory_error() for run in of_machine)))
-    return "\n".join(lines)
+        hosts[run.host].append(run)
+    known = {host: host_seconds(of_host) for host, of_host in hosts.items()}
+
+    def seconds(run: Run) -> float | None:
+        found = known[run.host]
+        return None if found is None or run is found[1] else found[0]
+
+    return seconds
 
 
-def _block(title: str, runs: list[Run], host: tuple[float, Run] | None) -> list[str]:
-    lines = ["", title, _line("formula, device by name", (run.rate_error() for run in runs))]
-    if host is not None:
-        seconds, anchor = host
-        others = (run.rate_error(seconds) for run in runs if run is not anchor)
-        lines.append(_line(f"formula, host {seconds * 1e3:.2f} ms/layer", others))
-    return [*lines, _line("bandwidth x 0.55 / weights", (run.rule_rate_error() for run in runs))]
+def with_host(runs: Sequence[Run]) -> Error:
+    """The error of the formula when the host of each run is known from another run of the same host."""
+    seconds_of = known_hosts(runs)
+
+    def error(run: Run) -> float | None:
+        seconds = seconds_of(run)
+        return None if seconds is None else rate_error(run, seconds)
+
+    return error
 
 
-def _line(label: str, errors: Iterable[float | None]) -> str:
-    known = sorted(abs(error) for error in errors if error is not None)
+def bands(runs: Sequence[Run]) -> dict[str, dict[str, float | int]]:
+    """How many figures were published, and the share of them that lies in the band that is predicted with each."""
+    seconds_of = known_hosts(runs)
+    inside: dict[str, list[bool]] = defaultdict(list)
+    for run in runs:
+        told, error = estimate(run), memory_error(run)
+        if error is not None and run.peak_bytes and told.memory.total_bytes and told.memory_band:
+            low, high = told.memory_band
+            inside["memory"].append(low <= (run.peak_bytes + CONTEXT_BYTES) / told.memory.total_bytes <= high)
+        for name, seconds in (("speed, device by name", None), ("speed, host known", seconds_of(run))):
+            error = rate_error(run, seconds)
+            band = estimate(run, seconds).speed_band
+            if error is not None and band and (seconds is not None or name.endswith("name")):
+                inside[name].append(band[0] <= 1 / (1 + error) <= band[1])
+    return {name: {"count": len(found), "inside": round(sum(found) / len(found), 4)} for name, found in inside.items()}
+
+
+def result(runs: Sequence[Run]) -> dict[str, Any]:
+    """The errors of every way to estimate: by group of runs, and over all."""
+    speed = SPEED | {HOST_KNOWN: with_host(runs)}
+    single = [run for run in runs if run.workload.batch == 1]
+    several = [run for run in runs if run.workload.batch > 1]
+    return {
+        "memory": _by_group(runs, MEMORY),
+        "speed, one prompt": _by_group(single, speed),
+        "speed, several prompts": _by_group(several, speed),
+    }
+
+
+def _by_group(runs: Sequence[Run], ways: dict[str, Error]) -> list[dict[str, Any]]:
+    groups: dict[str, list[Run]] = {"all": list(runs)}
+    for run in runs:
+        groups.setdefault(run.group, []).append(run)
+    found = [
+        {"runs": name, **{way: summary(of_group, error) for way, error in ways.items()}}
+        for name, of_group in groups.items()
+    ]
+    return [row for row in found if any(row[way] for way in ways)]
+
+
+def summary(runs: Sequence[Run], error: Error) -> dict[str, float | int] | None:
+    """How many runs have a figure, the median and the 90th and 95th percentile of the absolute error."""
+    known = sorted(abs(found) for run in runs if (found := error(run)) is not None)
     if not known:
-        return f"  {label:30} no figure"
-    ninth = known[min(len(known) - 1, int(0.9 * len(known)))]
-    return f"  {label:30} {len(known):4} runs   median {statistics.median(known):7.1%}   90 % below {ninth:7.1%}"
+        return None
+    return {
+        "count": len(known),
+        "median": round(statistics.median(known), 4),
+        "p90": round(known[min(len(known) - 1, int(0.9 * len(known)))], 4),
+        "p95": round(known[min(len(known) - 1, int(0.95 * len(known)))], 4),
+    }
 
 
-def main(arguments: list[str], show: Callable[[str], None] = print) -> int:
-    """Print the table for the file named on the command line."""
-    if len(arguments) != 1:
-        show((__doc__ or "").strip())
+def table(found: dict[str, Any]) -> str:
+    """The result as text."""
+    lines = []
+    for question, rows in found.items():
+        for row in rows:
+            lines += ["", f"{question}: {row['runs']}"]
+            lines += [_line(way, figures) for way, figures in row.items() if way != "runs"]
+    return "\n".join(lines[1:])
+
+
+def _line(way: str, figures: dict[str, float] | None) -> str:
+    if figures is None:
+        return f"  {way:30} no figure"
+    spread = f"median {figures['median']:7.1%}   90 % below {figures['p90']:7.1%}   95 % below {figures['p95']:7.1%}"
+    return f"  {way:30} {figures['count']:4} runs   {spread}"
+
+
+def versions() -> dict[str, str]:
+    """Of this tree, which need not be installed, and of Python."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"perf-advisor": project["version"], "python": sys.version.split()[0]}
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table for the file named first; write the result where a second one is named."""
+    if not 1 <= len(arguments) <= 2:
+        print((__doc__ or "").strip())
         return 2
-    show(table(read(Path(arguments[0]))))
+    path = Path(arguments[0])
+    runs = read(path)
+    found = result(runs)
+    print(table(found))
+    if len(arguments) == 2:
+        about = {
+            "versions": versions(),
+            "data_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bands": bands(runs),
+        }
+        apply.write_export(Path(arguments[1]), json.dumps({**about, **found}, indent=1) + "\n")
     return 0
 
 

@@ -5,21 +5,24 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
 from advisor import baseline, named_folders, planfile, reading_code
 from advisor.commands import options as common
 from advisor.commands.probe import look
-from advisor.diagnose import Ask, Diagnosis, Estimators, Subject
+from advisor.diagnose import Ask, Closer, Diagnosis, Estimators, Subject
 from advisor.errors import Mistake, PlanError, RequestError
 from advisor.estimate import devices, formula, memory
+from advisor.estimate.dryrun import estimate as dryrun
+from advisor.estimate.dryrun.ask import ask as ask_dry_run
 from advisor.facts import Facts, Value
-from advisor.plan import ModelReference, Plan
+from advisor.plan import Estimate, ModelReference, Plan
 from advisor.probe import model as models
 from advisor.probe import shapes
 from advisor.rule import show
-from advisor.setup import knobs
+from advisor.setup import Setup, knobs
 from advisor.show import plan as screen
 from advisor.show import terminal
 from advisor.workload import Workload
@@ -62,7 +65,9 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
     told = common.stated_knobs(options)
     workload = stated_workload(options, script)
     python = common.target_python(options)
-    reference, model = models.find(options.model, python, options.revision, options.trust_remote_code)
+    reference, model, config = models.find_with_config(
+        options.model, python, options.revision, options.trust_remote_code
+    )
     recorded = common.recorded_machine(options)
     machine = recorded if recorded is not None else look(options, with_speed=True)
     if reference.kind in ("folder", "config"):
@@ -75,7 +80,31 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
     stated = {**{name: value for name, (value, _) in read.items()}, **told}
     places = {name: place for name, (_, place) in read.items()}
     subject = Subject(reference, model, machine, workload, stated, script.facts, places)
-    return Diagnosis(rules, ESTIMATORS).plan(subject, ask)
+    estimators = ESTIMATORS
+    if recorded is None and not options.no_dry_run:
+        estimators = replace(ESTIMATORS, closer=_by_dry_run(config, python))
+    return Diagnosis(rules, estimators).plan(subject, ask)
+
+
+def _by_dry_run(config: Mapping[str, Any], python: str) -> Closer:
+    """Memory by the model's own code in the target environment, with progress on stderr; by formula where it fails."""
+
+    def closer(
+        model: Facts, machine: Facts, workload: Workload, estimates: Mapping[Setup, Estimate]
+    ) -> Mapping[Setup, Estimate]:
+        versions = {name: version for name in ("torch", "transformers") if (version := machine.text(f"{name}.version"))}
+        if len(versions) < 2:
+            return estimates
+        talk = terminal.talk()
+
+        def heard(line: str) -> None:
+            talk.print(line, style="dim", markup=False, soft_wrap=True)
+
+        return dryrun.closer(
+            model, machine, workload, estimates, lambda cases: ask_dry_run(config, cases, python, versions, heard)
+        )
+
+    return closer
 
 
 def _here(name: str, value: Value, machine: Facts) -> bool:
@@ -172,6 +201,7 @@ def command_line(plan: Plan, options: argparse.Namespace) -> str:
         words += ["--rules", folder]
     if options.trust_remote_code:
         words.append("--trust-remote-code")
+    words += ["--no-dry-run"] if options.no_dry_run else []
     return shlex.join(words)
 
 

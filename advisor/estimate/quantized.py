@@ -13,25 +13,31 @@ from advisor.setup import Setup
 @dataclass(frozen=True)
 class Scheme:
     """A way to keep weights, on an accelerator: bits per weight, host time against plain weights, and whether products
-    of more than one row first write the weights out in 16 bits."""
+    of more than one row first write the weights out in 16 bits, with the factor on the host time that this takes."""
 
     bits: float
     host: float
     writes_out: bool
+    host_many: float = 1.0
 
 
 # Bits: 32-bit scale per 64 weights (nf4), itself quantized (double), 16-bit scale and 4-bit zero per 128 (gptq, awq).
-# Host factors from published runs on A100 (transformers 4.35-4.51); fine-grained fp8 2.4-3.5.
+# Host factors from published runs on A100 and H100 (transformers 4.35 to 4.51, bitsandbytes 0.45): gptq 0.93 to 1.10,
+# fine-grained fp8 2.4-3.5. Two to sixteen prompts cost bitsandbytes 1.24 times the host time of one.
 ON_ACCELERATOR = {
     "bnb_int8": Scheme(8.0, 3.3, False),
-    "bnb_nf4": Scheme(4.5, 1.36, True),
-    "bnb_fp4": Scheme(4.5, 1.36, True),
-    "bnb_nf4_double": Scheme(4.13, 1.69, True),
-    "gptq": Scheme(4.16, 0.93, True),
-    "gptq_int8": Scheme(8.19, 1.27, True),
+    "bnb_nf4": Scheme(4.5, 1.36, True, 1.24),
+    "bnb_fp4": Scheme(4.5, 1.36, True, 1.24),
+    "bnb_nf4_double": Scheme(4.13, 1.69, True, 1.24),
+    "gptq": Scheme(4.16, 1.0, True),
+    "gptq_int8": Scheme(8.19, 1.35, True),
     "awq": Scheme(4.16, 1.25, False),
     "fp8": Scheme(8.0, 3.0, False),
 }
+SLOWER_BEFORE = Version("0.45.dev0")
+SLOWER = {"bnb_int8": 1.3, "bnb_nf4": 1.18, "bnb_fp4": 1.18, "bnb_nf4_double": 1.28}
+"""How much longer the host took with bitsandbytes before 0.45: the same runs on an H100 with 0.44.1 and with 0.45 (int8
+on A100 and T4)."""
 # Factors on the host time and on products of 1, 8 and 256 rows in bf16. Measured with bitsandbytes 0.50.2 on 150M and
 # 600M models on two CPUs of two cores: one with AMX, where plain bf16 is fast, and an EPYC 9004 without.
 ON_CPU = {
@@ -76,6 +82,8 @@ class Quantized:
 
     host: float
     matrices: Matrices | WrittenOut
+    host_many: float = 1.0
+    """The further factor where a pass has more than one row."""
 
 
 def scheme_of(model: Facts, setup: Setup) -> str:
@@ -111,11 +119,9 @@ def quantized(scheme: str, machine: Facts, setup: Setup, plain: Matrices) -> Qua
     found = ON_ACCELERATOR.get(scheme)
     if found is None:
         return None
-    host = found.host
     version = machine.text("bitsandbytes.version")
-    if scheme == "bnb_int8" and version and Version(version) < Version("0.45"):
-        host = 4.3
-    return Quantized(host, WrittenOut(plain, found.bits / 16, found.writes_out))
+    slower = SLOWER.get(scheme, 1.0) if version and Version(version) < SLOWER_BEFORE else 1.0
+    return Quantized(found.host * slower, WrittenOut(plain, found.bits / 16, found.writes_out), found.host_many)
 
 
 def _on_cpu(scheme: str, machine: Facts, setup: Setup, plain: Matrices) -> Quantized | None:

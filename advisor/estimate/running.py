@@ -102,7 +102,7 @@ class Running:
         small = self._small_matrices()
         weights, read = weights * small, read * small
         cache = self._cache_seconds(rows, tokens) + self._moved_seconds(rows, tokens)
-        host = self._host(self.constants.step_host_seconds, compiled)
+        host = self._host(self.constants.step_host_seconds, compiled, rows)
         total = self._combined(host, weights + cache) + self.fetch
         return Terms(host, min(read, weights) + cache + self.fetch, max(0.0, weights - read), total)
 
@@ -112,9 +112,8 @@ class Running:
         if weights is None:
             return None
         cache = self._cache_seconds(1, tokens) + self._moved_seconds(1, tokens)
-        return (
-            self._combined(self._host(self.constants.step_host_seconds, compiled=False), weights + cache) + self.fetch
-        )
+        host = self._host(self.constants.step_host_seconds, compiled=False, rows=drafted + 1)
+        return self._combined(host, weights + cache) + self.fetch
 
     def recomputed(self, rows: int, tokens: float) -> Terms | None:
         """A step without a cache: the whole sequence again."""
@@ -150,7 +149,7 @@ class Running:
         total = self._combined(host, products + attention) + self.fetch
         return Terms(host, read + self.fetch, max(0.0, products + attention - read), total)
 
-    def _host(self, outside: float, compiled: bool) -> float:
+    def _host(self, outside: float, compiled: bool, rows: float = 1) -> float:
         """Host seconds of one pass, with `outside` spent around the layers. Compiled layers need no launching."""
         fixed = self.shape.layers * self.constants.layer_fixed_seconds
         if compiled and self.on_cpu:
@@ -158,6 +157,7 @@ class Running:
         if self._is_graph(compiled):
             return max(GRAPH_SECONDS, self.shape.layers * GRAPH_LAYER_SECONDS) + outside * self.host_factor
         layers = self.shape.layers * self.constants.layer_host_seconds * self.layers.host
+        layers *= self.layers.host_many if rows > 1 else 1.0
         return fixed + (layers + outside) * self.host_factor + self.host_extra
 
     def _is_graph(self, compiled: bool) -> bool:

@@ -37,7 +37,14 @@ class _Found:
 def find(
     name: str, python: str, revision: str | None = None, trust_remote_code: bool = False
 ) -> tuple[ModelReference, Facts]:
-    """The model called `name` and its facts `model.*`.
+    """The model called `name` and its facts `model.*`; see `find_with_config`."""
+    return find_with_config(name, python, revision, trust_remote_code)[:2]
+
+
+def find_with_config(
+    name: str, python: str, revision: str | None = None, trust_remote_code: bool = False
+) -> tuple[ModelReference, Facts, dict[str, Any]]:
+    """The model called `name`, its facts `model.*`, and its configuration as published.
 
     `name` is a local folder, a config.json, a shipped shape or a Hub id, looked for in this order. `python` is the
     interpreter whose transformers is asked; code from a repository runs only with `trust_remote_code`.
@@ -48,13 +55,13 @@ def find(
     if (path := _existing(name)) is not None:
         found = _in_place(path)
     elif name in shapes.names():
-        return _from_shape(name)
+        return *_from_shape(name), dict(shapes.load(name).config)
     elif not hub.ID.fullmatch(name) or name.startswith((".", "/", "~")):
         raise ModelError(Mistake(name, "there is no such path, and it is no Hub id", _nearest_hint(name)))
     else:
         found = _from_hub(name, revision)
     known = _examined(found, python, trust_remote_code)
-    return found.reference, anatomy.facts(known) | _file_facts(found, known)
+    return found.reference, anatomy.facts(known) | _file_facts(found, known), found.config
 
 
 def _existing(name: str) -> Path | None:

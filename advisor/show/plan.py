@@ -21,7 +21,7 @@ from advisor.workload import Workload
 def screen(plan: Plan, details: bool = False) -> RenderableType:
     """The whole plan. `details` adds the rules that were silent, for those who ask why not."""
     parts: list[RenderableType] = [_headline(plan), *_first(plan), ""]
-    parts += [_figures(plan), Text(_basis(plan.estimate, plan.workload), style="dim"), *_fit(plan), ""]
+    parts += [_figures(plan), *_bases(plan), *_fit(plan), ""]
     parts += list(_steps(plan)) or ["Nothing to change: no rule found anything that would pay here.", ""]
     parts += list(beside.notes(plan, details))
     parts += list(beside.others(plan, details))
@@ -108,6 +108,16 @@ def _is_narrow(estimate: Estimate) -> bool:
     """Whether the upper end of the band is more than is free: it is predicted to fit, and may not."""
     total, free, band = estimate.memory.total_bytes, estimate.memory.available_bytes, estimate.memory_band
     return total is not None and free is not None and band is not None and total * band[1] > free
+
+
+def _bases(plan: Plan) -> Iterator[RenderableType]:
+    """What the figures rest on, and why the memory rests on nothing better."""
+    yield Text(_basis(plan.estimate, plan.workload), style="dim")
+    now, then = plan.baseline_estimate, plan.estimate
+    if now.basis != then.basis:
+        yield Text(f"The memory of the present setup is by {now.basis}.", style="dim")
+    if note := then.basis_note or now.basis_note:
+        yield Text(f"Memory by formula, {note}.", style="dim")
 
 
 def _basis(estimate: Estimate, load: Workload) -> str:

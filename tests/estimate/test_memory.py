@@ -368,7 +368,6 @@ def test_more_work_never_needs_less(name: str, cache: str, attention: str, rows:
     assert total(rows, prompt, new + 1) >= here
 
 
-def test_no_band_is_claimed_for_versions_that_keep_the_logits_of_every_position() -> None:
-    """Published runs of such versions are far above the formula."""
-    assert memory_band(LLAMA, card(24, transformers__version="4.44.2"), ONE, CUDA) is None
-    assert memory_band(LLAMA, card(24, transformers__version="4.45.0"), ONE, CUDA) == MEMORY_BAND
+def test_no_band_is_claimed_for_releases_that_nobody_compared() -> None:
+    assert memory_band(LLAMA, card(24, transformers__version="4.34.1"), ONE, CUDA) is None
+    assert memory_band(LLAMA, card(24, transformers__version="4.35.0"), ONE, CUDA) == MEMORY_BAND

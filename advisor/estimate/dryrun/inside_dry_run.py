@@ -1,0 +1,203 @@
+"""Runs in the target interpreter: the model's own code on tensors that have shapes and no memory.
+
+Two paths on the command line: the request and the answer, both JSON. The model is built from its configuration under
+FakeTensorMode, its code run on a prompt and on single tokens, and every storage followed from birth to death, rounded
+up to 512 bytes as the CUDA allocator does. Nothing is allocated, downloaded or computed, and no code of a repository
+is run. The fake tensors say that they are on the CPU: on the device `meta` attention takes its plain path.
+
+Request: {"config": {...}, "cases": [{"dtype", "attn_implementation", "cache": "dynamic" | "static", "rows",
+"prompt_tokens", "new_tokens", "padded": bool, "last_logits": bool}]}. Answer: {"versions": {...}, "cases": [...]}, for
+each case what `case_answer` says, or {"error": why}; no cases where torch or transformers is missing.
+"""
+
+from __future__ import annotations  # The target may run an older Python than this program does.
+
+import gc
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+LOOPED = ("linear_attention", "mamba", "conv", "hybrid", "hybrid_sliding")
+"""Layers whose torch code goes through a prompt in a Python loop over chunks of this many tokens (gated delta rule)."""
+CHUNK = 64
+LONGEST_LOOPED = 512
+SHORT = (128, 192, 256)
+"""Above the first figure, models with such layers read these prompts instead, and the peak is drawn out in a straight
+line: reading 8192 tokens would take a minute."""
+LINE_TOLERANCE = 0.005
+"""How far the short length in the middle may lie off the line through the others."""
+
+
+def beside(name: str) -> ModuleType:
+    """The program `name` from this folder as a module, whatever the import path holds."""
+    path = Path(__file__).resolve().with_name(name)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+following, building = beside("inside_following.py"), beside("inside_building.py")
+
+
+def case_answer(model: Any, case: dict[str, Any], transformers: Any) -> dict[str, Any]:
+    """The weights by group and type, and three passes: the prompt, the first step, and the last one.
+
+    Of a pass: `peak_bytes` of everything beside the weights, the operator that made it, the number of operators, the
+    attention kernels among them, and the bytes of the cache's storages after it. Steps are null where no token is fed
+    back.
+    """
+    own = building.own_storages(model)
+    looped = is_looped(model, case)
+    passes = (drawn_out if looped else exactly)(model, case, transformers, set(own))
+    for one in passes:
+        one.pop("highest", None)
+    prompt, first, last = (*passes, None, None)[:3]
+    return {
+        "weights": building.weights(model),
+        "weights_held_bytes": sum(following.rounded(size) for size in own.values()),
+        "prompt": prompt,
+        "first_step": first,
+        "last_step": last,
+        "drawn_out": looped,
+    }
+
+
+def is_looped(model: Any, case: dict[str, Any]) -> bool:
+    """Whether reading the whole prompt would take long."""
+    config = model.config.get_text_config(decoder=True)
+    return bool(set(getattr(config, "layer_types", None) or ()) & set(LOOPED)) and (
+        case["prompt_tokens"] + case["new_tokens"] > LONGEST_LOOPED
+    )
+
+
+def exactly(model: Any, case: dict[str, Any], transformers: Any, held: set[int]) -> list[dict[str, Any]]:
+    """The passes as they are; those of one new token have no step."""
+    prompt, new = case["prompt_tokens"], case["new_tokens"]
+    run = following.Run(model, case, transformers, held)
+    passes = [run.read(prompt)]
+    if new > 1:
+        passes.append(run.read(1))
+    if new == 2 or (new > 2 and case["cache"] == "static"):  # every step meets the whole of a static cache
+        passes.append(passes[-1])
+    elif new > 2 and run.lengthen(prompt + new - 2):
+        passes.append(run.read(1))
+    elif new > 2:
+        # Two steps, because the first one lets go of the whole prompt in layers that keep a window.
+        run = following.Run(model, case, transformers, held)
+        run.read(prompt + new - 3)
+        run.read(1)
+        passes.append(run.read(1))
+    return passes
+
+
+def drawn_out(model: Any, case: dict[str, Any], transformers: Any, held: set[int]) -> list[dict[str, Any]]:
+    """The prompt's peak on the line through short prompts; the steps as they are, with the cache that they meet.
+
+    Raises:
+        ValueError: the short prompts lie on no line, or the cache cannot be brought to the full length.
+    """
+    prompt, new = case["prompt_tokens"], case["new_tokens"]
+    found = []
+    for length in SHORT:
+        run = following.Run(model, case, transformers, held)
+        found.append(run.read(length))
+    if not run.lengthen(prompt):
+        raise ValueError("reading a prompt of this length takes too long")
+    cache = run.cache_bytes()
+    whole = -(-prompt // CHUNK) * CHUNK
+    at, beside_bytes = highest_line(found, whole)
+    operators = on_the_line([one["operators"] for one in found], "operators", whole)
+    drawn = {"peak_bytes": beside_bytes + cache, "at": at, "operators": operators, "cache_bytes": cache}
+    passes = [{**found[-1], **drawn}]
+    if new > 1:
+        passes.append(run.read(1))
+        run.lengthen(prompt + new - 2)
+        passes.append(run.read(1))
+    return passes
+
+
+def highest_line(found: list[dict[str, Any]], tokens: int) -> tuple[str, int]:
+    """The operator that makes the peak at `tokens` tokens of prompt, and the bytes beside weights and cache.
+
+    Each operator has a line of its own: the one that leads a short prompt need not lead a long one.
+    """
+    sizes = {
+        name: [one["highest"][name] - one["cache_bytes"] for one in found]
+        for name in found[0]["highest"]
+        if name and all(name in one["highest"] for one in found)
+    }
+    at = max(sizes, key=lambda name: drawn_to(tokens, sizes[name]))
+    return at, on_the_line(sizes[at], "the peak", tokens)
+
+
+def on_the_line(found: list[int], name: str, tokens: int) -> int:
+    """The figure at `tokens` tokens of prompt, from those at SHORT.
+
+    Raises:
+        ValueError: these lie on no line.
+    """
+    if abs(drawn_to(SHORT[1], found) - found[1]) > LINE_TOLERANCE * found[1]:
+        raise ValueError(f"{name} of short prompts lies on no line")
+    return round(drawn_to(tokens, found))
+
+
+def drawn_to(tokens: int, found: list[int]) -> float:
+    """The line through the first and the last figure, at `tokens`."""
+    return found[0] + (found[2] - found[0]) / (SHORT[2] - SHORT[0]) * (tokens - SHORT[0])
+
+
+def answers(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """All cases; a model is built once for each type and attention."""
+    import transformers
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    transformers.logging.set_verbosity_error()
+    gc.freeze()  # what was imported stays; looking through it again and again takes a tenth of the time
+    models: dict[tuple[str, ...], Any] = {}
+    found = []
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for case in request["cases"]:
+            key = (case["dtype"], case["attn_implementation"])
+            try:
+                if key not in models:
+                    models[key] = building.built(request["config"], case, transformers)
+                found.append(case_answer(models[key], case, transformers))
+            # A model's code may fail on fake tensors in any way; the next case may still run.
+            except Exception as error:
+                found.append({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"})
+            print(json.dumps({"done": len(found)}), flush=True)
+    return found
+
+
+def versions() -> dict[str, str | None]:
+    """Versions by distribution name, without importing anything heavy."""
+    from importlib import metadata
+
+    found: dict[str, str | None] = {}
+    for name in ("torch", "transformers"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def main() -> None:
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    answer: dict[str, Any] = {"versions": versions()}
+    if all(answer["versions"].values()):
+        answer["cases"] = answers(request)
+    whole = Path(sys.argv[2] + ".part")
+    whole.write_text(json.dumps(answer), encoding="utf-8")
+    whole.replace(sys.argv[2])
+
+
+if __name__ == "__main__":
+    here = str(Path(__file__).resolve().parent)
+    sys.path[:] = [entry for entry in sys.path if str(Path(entry or ".").resolve()) != here]
+    main()

@@ -1,0 +1,230 @@
+"""Loaded by inside_dry_run.py in the target interpreter: passes of a model, and the storages that live in them."""
+
+from __future__ import annotations  # The target may run an older Python than this program does.
+
+import collections
+import contextlib
+import inspect
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+BLOCK_BYTES = 512
+"""Sizes are rounded up to this (kMinBlockSize of CUDACachingAllocator)."""
+STATES, GROWING = "LinearAttentionLayer", "DynamicLayer"
+"""Classes of cache layers, by name: one whose size never changes, one that holds every token and nothing else."""
+
+
+def rounded(size: int) -> int:
+    """The bytes that the allocator gives for a request of `size`."""
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
+
+
+class Living:
+    """Bytes of the storages that live, except `held` (the weights), and what each operator brought them to."""
+
+    def __init__(self, held: set[int]) -> None:
+        self.held, self.now = held, 0
+        self.sizes: dict[int, tuple[int, Any]] = {}
+        self.start()
+
+    def start(self) -> None:
+        """Begin a new pass: no operator has run, and what lives now is the peak."""
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.highest: dict[str, int] = {"": self.now}
+
+    def add(self, tensor: Any) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self.held or key in self.sizes:
+            return
+        size = rounded(storage.nbytes())
+        self.sizes[key] = (size, weakref.ref(storage, lambda _: self.drop(key)))
+        self.now += size
+
+    def drop(self, key: int) -> None:
+        size, _ = self.sizes.pop(key, (0, None))
+        self.now -= size
+
+    def ran(self, name: str, made: list[Any]) -> None:
+        """Note one operator and the tensors that it gave."""
+        self.counts[name] += 1
+        for leaf in made:
+            if hasattr(leaf, "untyped_storage"):
+                self.add(leaf)
+        if self.now > self.highest.get(name, 0):
+            self.highest[name] = self.now
+
+    def said(self) -> dict[str, Any]:
+        """What this pass did; `highest` is the most that lived after each kind of operator."""
+        at = max(self.highest, key=lambda name: self.highest[name])
+        return {
+            "peak_bytes": self.highest[at],
+            "at": at,
+            "operators": sum(self.counts.values()),
+            "attention": sorted(name for name in self.counts if "attention" in name),
+            "highest": self.highest,
+        }
+
+
+def tracker(living: Living) -> Any:
+    """A mode that tells `living` of every operator that reaches the device."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Tracker(TorchDispatchMode):  # type: ignore[misc]  # torch is Any here
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            name = str(func).removeprefix("aten.")
+            if name == "_safe_softmax.default":
+                with self:
+                    return safe_softmax(*args, **(kwargs or {}))
+            out = func(*args, **(kwargs or {}))
+            living.ran(name, tree_leaves(out))
+            return out
+
+    return Tracker()
+
+
+def safe_softmax(scores: Any, dim: int, dtype: Any = None) -> Any:
+    """What the operator of SDPA's plain path does inside, where no mode sees it.
+
+    Read off the allocations of torch 2.13: the softmax, a mark for each hidden score, and zeros written in place.
+    """
+    import torch
+
+    out = torch.softmax(scores, dim, dtype=dtype)
+    hidden = torch.all(scores.eq(float("-inf")), dim, keepdim=True)
+    return out.masked_fill_(hidden, 0.0)
+
+
+def storages(tensors: Iterator[Any]) -> dict[int, int]:
+    """Bytes of each storage once, by its identity."""
+    return {storage._cdata: storage.nbytes() for storage in (tensor.untyped_storage() for tensor in tensors)}
+
+
+def kept_tensors(value: Any, seen: set[int]) -> Iterator[Any]:
+    """The floating-point tensors that a cache holds, wherever this version puts them; counters are left out."""
+    import torch
+
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, torch.Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from kept_tensors(part, seen)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from kept_tensors(part, seen)
+    elif "cache" in type(value).__module__ and hasattr(value, "__dict__"):
+        yield from kept_tensors(vars(value), seen)
+
+
+class Masks:
+    """Stands in for the check whether SDPA needs a mask, which reads values where fake tensors have none.
+
+    It says what `_ignore_causal_mask_sdpa` of masking_utils says of real tensors: a prompt without padding needs no
+    mask, nor does a token while every stored place is filled; a padded batch and a window that is full always do.
+    """
+
+    def __init__(self, padded: bool) -> None:
+        self.padded, self.tokens = padded, 0
+
+    @contextlib.contextmanager
+    def in_place_of(self, masking: Any) -> Iterator[None]:
+        """Stand in while a pass runs; None is a version that has no such check."""
+        if masking is None:
+            yield
+            return
+        before, masking._ignore_causal_mask_sdpa = masking._ignore_causal_mask_sdpa, self
+        try:
+            yield
+        finally:
+            masking._ignore_causal_mask_sdpa = before
+
+    def __call__(
+        self,
+        _padding_mask: Any,
+        q_length: int,
+        kv_length: int,
+        _q_offset: Any,
+        _kv_offset: Any,
+        local_attention_size: int | None = None,
+    ) -> bool:
+        if self.padded or (local_attention_size is not None and kv_length >= local_attention_size):
+            return False
+        if q_length == self.tokens:
+            return True
+        return q_length == 1 and kv_length <= self.tokens
+
+
+def new_cache(model: Any, case: dict[str, Any], transformers: Any) -> Any:
+    config = model.config.get_text_config(decoder=True)
+    kind = transformers.StaticCache if case["cache"] == "static" else transformers.DynamicCache
+    last = max(1, case["prompt_tokens"] + case["new_tokens"] - 1)
+    given = {"config": config, "max_cache_len": last, "max_batch_size": case["rows"], "device": "cpu"}
+    known = inspect.signature(kind.__init__).parameters
+    wanted = ("config",) if case["cache"] == "dynamic" else tuple(given)
+    named = any(one.kind is one.VAR_KEYWORD for one in known.values())
+    return kind(**{name: given[name] for name in wanted if name in known or (named and name != "device")})
+
+
+def keeps_last(model: Any) -> bool:
+    return "logits_to_keep" in inspect.signature(model.forward).parameters
+
+
+class Run:
+    """One text from its first token on: the passes that generate would run, one after the other.
+
+    Like generate, each pass copies the last logits in float32 and takes the likeliest token of them.
+    """
+
+    def __init__(self, model: Any, case: dict[str, Any], transformers: Any, held: set[int]) -> None:
+        self.model, self.case, self.rows = model, case, case["rows"]
+        self.living, self.masks = Living(held), Masks(case["padded"])
+        self.track = tracker(self.living)
+        masking: Any = getattr(transformers, "masking_utils", None)
+        self.masking = masking if hasattr(masking, "_ignore_causal_mask_sdpa") else None
+        self.more = {"logits_to_keep": 1} if case["last_logits"] and keeps_last(model) else {}
+        with self.track:
+            self.cache = new_cache(model, case, transformers)
+
+    def read(self, tokens: int) -> dict[str, Any]:
+        """One pass over this many new tokens of each row: its peak, its operators, and the cache after it."""
+        import torch
+
+        with torch.no_grad(), self.track, self.masks.in_place_of(self.masking):
+            self.masks.tokens += tokens
+            self.living.start()
+            ids = torch.ones(self.rows, tokens, dtype=torch.long)
+            # Without Masks, a mask of ones would be taken for one that hides something.
+            mask = torch.ones(self.rows, self.masks.tokens, dtype=torch.long) if self.with_mask() else None
+            out = self.model(
+                input_ids=ids, attention_mask=mask, past_key_values=self.cache, use_cache=True, **self.more
+            )
+            self.cache = out.past_key_values
+            scores = out.logits[:, -1].to(copy=True, dtype=torch.float32)
+            torch.argmax(scores, dim=-1)
+        return {**self.living.said(), "cache_bytes": self.cache_bytes()}
+
+    def with_mask(self) -> bool:
+        return self.masking is not None or bool(self.case["padded"])
+
+    def cache_bytes(self) -> int:
+        return sum(storages(kept_tensors(self.cache, set())).values())
+
+    def lengthen(self, tokens: int) -> bool:
+        """Make the cache as if `tokens` tokens had been read; False where a layer is not known well enough for that."""
+        layers = getattr(self.cache, "layers", ())
+        names = {type(layer).__name__ for layer in layers}
+        if GROWING not in names or names - {GROWING, STATES}:
+            return False
+        with self.track:
+            for layer in layers:
+                if type(layer).__name__ == GROWING:
+                    layer.keys = layer.keys.new_empty((*layer.keys.shape[:-2], tokens, layer.keys.shape[-1]))
+                    layer.values = layer.values.new_empty((*layer.values.shape[:-2], tokens, layer.values.shape[-1]))
+        self.masks.tokens = tokens
+        return True
