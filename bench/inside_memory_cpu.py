@@ -1,13 +1,15 @@
 """Runs in a child process of bench/memory_cpu.py: what small models with random weights store and need on this CPU.
 
 Request: {"configs": {name: {...}}, "cases": [a case of the dry run, ...], "seconds": stop before the next type after
-this}. Answer: {"measured": {name: [{"cache_bytes", "peak_bytes"} or {"error"}, ...] or {"error"}}}. `peak_bytes` is
+this, "dry_run": path of the dry run's program}. Answer: {"measured": {name: [{"cache_bytes", "peak_bytes"} or
+{"error"}, ...] or {"error"}}, "said": {name: [what the dry run answers, ...]}}. `peak_bytes` is
 the most that torch's allocator had given out beside the weights during generate, by the profiler's memory events.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import sys
 import time
@@ -97,14 +99,20 @@ def main() -> None:
 
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
-    started, found = time.monotonic(), {}
+    spec = importlib.util.spec_from_file_location("dry_run", request["dry_run"])
+    assert spec is not None and spec.loader is not None
+    dry_run = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(dry_run)
+    started, said = time.monotonic(), {}
+    found: dict[str, Any] = {}
     for name, config in request["configs"].items():
         if time.monotonic() - started > request["seconds"]:
             found[name] = {"error": "not run: the time of the bench was over"}
             continue
+        said[name] = dry_run.answers({"config": config, "cases": request["cases"]})
         found[name] = of_type(config, request["cases"])
         print(json.dumps({"done": name}), flush=True)
-    Path(sys.argv[2]).write_text(json.dumps({"measured": found}), encoding="utf-8")
+    Path(sys.argv[2]).write_text(json.dumps({"measured": found, "said": said}), encoding="utf-8")
 
 
 if __name__ == "__main__":

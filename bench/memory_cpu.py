@@ -13,6 +13,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 from advisor import child
 from advisor.estimate.dryrun import ask
 
+CHILDREN = 2
 PROGRAM = Path(__file__).with_name("inside_memory_cpu.py")
 SMALL: dict[str, Any] = {
     "hidden_size": 128,
@@ -57,7 +59,18 @@ LATENT = {
 CONFIGS: dict[str, dict[str, Any]] = {
     **{
         name: {**SMALL, "model_type": name}
-        for name in ("llama", "mistral", "qwen2", "phi3", "olmo", "olmo2", "stablelm", "starcoder2", "granite", "cohere")
+        for name in (
+            "llama",
+            "mistral",
+            "qwen2",
+            "phi3",
+            "olmo",
+            "olmo2",
+            "stablelm",
+            "starcoder2",
+            "granite",
+            "cohere",
+        )
     },
     **{
         name: {**SMALL, "model_type": name, "head_dim": 32}
@@ -91,10 +104,11 @@ def summary(errors: Sequence[float]) -> dict[str, float] | None:
     return {"count": len(found), "median": statistics.median(found), **tails}
 
 
-def compared(said: ask.Outcome, real: dict[str, Any]) -> dict[str, Any]:
+def compared(answer: dict[str, Any], real: dict[str, Any]) -> dict[str, Any]:
     """Predicted and measured bytes of one case, or why there are none."""
-    if not isinstance(said, ask.DryRun):
-        return {"error": f"dry run: {said.reason}"}
+    said = ask.read(answer)
+    if said is None:
+        return {"error": f"dry run: {answer.get('error')}"}
     if "error" in real:
         return {"error": f"run: {real['error']}"}
     predicted = {"cache_bytes": said.passes[-1].cache_bytes, "peak_bytes": max(one.peak_bytes for one in said.passes)}
@@ -138,27 +152,45 @@ def result(rows: Sequence[dict[str, Any]], versions: dict[str, str]) -> dict[str
     return {**found, "versions": versions, "rows": list(rows)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=600.0)
-    seconds = parser.parse_args().seconds
-    versions = {name: metadata.version(name) for name in ("torch", "transformers")}
-    request = {"configs": CONFIGS, "cases": [asdict(case) for case in CASES], "seconds": seconds}
+def asked(names: Sequence[str], seconds: float) -> dict[str, Any]:
+    """What the child says of these types.
+
+    Raises:
+        SystemExit: it died.
+    """
+    request = {
+        "configs": {name: CONFIGS[name] for name in names},
+        "cases": [asdict(case) for case in CASES],
+        "seconds": seconds,
+        "dry_run": str(ask.PROGRAMS[0]),
+    }
     quiet = {**ask.QUIET_ENVIRONMENT, "OMP_NUM_THREADS": "1"}
     match child.run(sys.executable, PROGRAM, request, seconds + 120, quiet, lambda line: print(line, file=sys.stderr)):
         case child.Died(reason):
             raise SystemExit(reason)
         case child.Answered(answer=answer):
-            measured = answer["measured"]
+            return answer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    seconds = parser.parse_args().seconds
+    versions = {name: metadata.version(name) for name in ("torch", "transformers")}
+    names = list(CONFIGS)
+    with ThreadPoolExecutor(CHILDREN) as pool:
+        parts = pool.map(lambda first: asked(names[first::CHILDREN], seconds), range(CHILDREN))
+        answers = list(parts)
+    measured = {name: found for answer in answers for name, found in answer["measured"].items()}
+    said = {name: found for answer in answers for name, found in answer["said"].items()}
     rows = []
-    for name, config in CONFIGS.items():
+    for name in CONFIGS:
         about = {"model": name}
         if isinstance(measured[name], dict):
             rows.append({**about, **measured[name]})
             continue
-        print(f"dry run of {name}", file=sys.stderr)
-        for case, said, real in zip(CASES, ask.ask(config, CASES, sys.executable, versions), measured[name], strict=True):
-            rows.append({**about, **asdict(case), **compared(said, real)})
+        for case, one, real in zip(CASES, said[name], measured[name], strict=True):
+            rows.append({**about, **asdict(case), **compared(one, real)})
     print(json.dumps(result(rows, versions), indent=1))
 
 
