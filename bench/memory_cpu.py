@@ -129,6 +129,17 @@ def tables(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return {"Dry run": [line for line in lines if line[EXACT_KV] is not None]}
 
 
+def worst(rows: Sequence[dict[str, Any]]) -> str:
+    """A sentence on the peak that is furthest off; empty where none was compared."""
+    run = max((row for row in rows if "errors" in row), key=lambda row: abs(row["errors"]["peak_bytes"]), default=None)
+    if run is None:
+        return ""
+    setup = ", ".join(f"{run[name]}" for name in NAMED if name in run)
+    megabytes = run["measured"]["peak_bytes"] / 1e6
+    return f" Furthest off is {setup}: {run['errors']['peak_bytes']:+.1%} of {megabytes:.1f} MB."
+
+
+NAMED = ("model", "dtype", "attn_implementation")
 KINDS = {EXACT_KV: "cache_bytes", PEAK: "peak_bytes"}
 
 
@@ -138,14 +149,21 @@ def errors(rows: Sequence[dict[str, Any]], key: str) -> list[float]:
 
 def result(rows: Sequence[dict[str, Any]], versions: dict[str, str]) -> dict[str, Any]:
     """What is kept."""
-    failed = {f"{row['model']} ({row['error']})" for row in rows if "error" in row}
+    failed: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if "error" in row:
+            failed.setdefault(row["error"][:160], {})[
+                " ".join(map(str, [row[name] for name in NAMED if name in row]))
+            ] = None
+    lacking = "; ".join(f"{', '.join(names)} ({why})" for why, names in failed.items())
     types = len({row["model"] for row in rows if "errors" in row})
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     about = (
         f"`bench/memory_cpu.py`, {platform.machine()}, {os.cpu_count()} cores, one thread, {named}. {types} types of "
-        "models with random weights and a width of 128. The peak is what torch's allocator gave out beside the "
-        "weights, at most a few megabytes, so that what kernels take as scratch counts for more than in models of a "
-        f"usual size. Not compared: {'; '.join(sorted(failed)) or 'none'}."
+        "models with random weights and a width of 128, one prompt and four, of 64 and 512 tokens. The peak is what "
+        "torch's allocator gave out beside the weights during generate; kernels' scratch, which the dry run does not "
+        f"see, counts for more than in models of a usual size.{worst(rows)} The formula is not part of this bench. "
+        f"Not compared: {lacking or 'none'}."
     )
     goals = {name: found for name, key in KINDS.items() if (found := summary(errors(rows, key))) is not None}
     found = {"title": "Memory of small models on a CPU", "about": about, "tables": tables(rows), "goals": goals}
