@@ -212,14 +212,13 @@ def _merit(search: _Search, setup: Setup, here: Score, move: Taken) -> float | s
 def _fought_over(search: _Search, setup: Setup, move: Taken) -> str | None:
     """Why a move may not undo an earlier one. What was set for correctness may be set to another right value."""
     owners = {name: other.decision.rule for other in search.taken for name in other.change}
-    after = search.situation.facts(setup.changed(move.change))
     for name, value in move.change.items():
         owner = owners.get(name)
         if owner is None or getattr(setup, name) == value:
             continue
         if getattr(search.baseline, name) == value:
             return f"{UNDOES}{owner.id}"
-        if not owner.always or fires(owner, after):
+        if not owner.always or fires(owner, search.situation.facts(setup.changed(move.change))):
             return f"{owner.id} sets {name} already"
     return None
 

@@ -1,7 +1,7 @@
 """Embedding texts: what is counted and what is not; the peak of a pass against tensors that are really alive."""
 
 import json
-import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,48 +165,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
 ROWS, TOKENS = 4, 256
 
 
-def peak_bytes(encoder: Any, ids: Any, seen: Any) -> int:
-    """The most bytes of new tensors that were alive at one time during one pass."""
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_map
-
-    class Living(TorchDispatchMode):
-        def __init__(self) -> None:
-            super().__init__()
-            self.alive = {tensor.untyped_storage()._cdata: 0 for tensor in (*encoder.parameters(), *encoder.buffers())}
-            self.now = self.peak = 0
-
-        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            made = function(*args, **(kwargs or {}))
-            tree_map(self.see, made)
-            return made
-
-        def see(self, value: Any) -> None:
-            if (
-                isinstance(value, torch.Tensor)
-                and (key := (storage := value.untyped_storage())._cdata) not in self.alive
-            ):
-                self.alive[key] = storage.nbytes()
-                self.now += self.alive[key]
-                self.peak = max(self.peak, self.now)
-                weakref.finalize(storage, self.gone, key)
-
-        def gone(self, key: int) -> None:
-            self.now -= self.alive.pop(key, 0)
-
-    with torch.inference_mode(), Living() as living:
-        encoder(input_ids=ids, attention_mask=seen)
-    peak: int = living.peak
-    return peak
-
-
 @pytest.mark.models
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize(
     ("name", "backend"), [*((n, "eager") for n in CONFIGS), ("bert", "sdpa"), ("modernbert", "sdpa")]
 )
-def test_weights_and_peak_of_one_pass(name: str, backend: str, padded: bool) -> None:
+def test_weights_and_peak_of_one_pass(
+    name: str, backend: str, padded: bool, peak_of: Callable[[Any, Callable[[], object]], int]
+) -> None:
     import torch
     import transformers
 
@@ -221,7 +187,8 @@ def test_weights_and_peak_of_one_pass(name: str, backend: str, padded: bool) -> 
     mask = torch.ones((ROWS, TOKENS), dtype=torch.long)
     if padded:
         mask[0, TOKENS // 2 :] = 0
-    measured = peak_bytes(encoder, torch.randint(3, 900, (ROWS, TOKENS)), mask)
+    ids = torch.randint(3, 900, (ROWS, TOKENS))
+    measured = peak_of(encoder, lambda: encoder(input_ids=ids, attention_mask=mask))
     load = Workload(task="encode", batch=ROWS, prompt_tokens=TOKENS, mixed_lengths=padded)
     setup = Setup(device="cpu", dtype="bfloat16", attn_implementation=backend, batching="padded")
     facts = anatomy.facts(made) | Facts({"model.checkpoint_quantization": PLAIN})

@@ -1,6 +1,6 @@
 """Activations against what is really alive at the peak of a forward pass, counted tensor by tensor on a CPU."""
 
-import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +11,8 @@ from advisor.probe import anatomy, inside_model
 from advisor.probe.anatomy import Anatomy
 from advisor.setup import Setup
 from advisor.workload import Workload
+
+PeakOf = Callable[[Any, Callable[[], object]], int]
 
 pytestmark = pytest.mark.models
 
@@ -73,50 +75,9 @@ CASES = [(name, "sdpa") for name in CONFIGS] + [("llama", "eager"), ("gemma3", "
 ROWS, PROMPT = 2, 256
 
 
-def peak_bytes(model: Any, ids: Any, chunk: int | None = None) -> int:
-    """The most bytes of new tensors that were alive at one time while the model read the prompt, in chunks if asked."""
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_map
-
-    class Living(TorchDispatchMode):
-        def __init__(self) -> None:
-            super().__init__()
-            owned = [*model.parameters(), *model.buffers()]
-            self.alive = {tensor.untyped_storage()._cdata: 0 for tensor in owned}
-            self.now = self.peak = 0
-
-        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            made = function(*args, **(kwargs or {}))
-            tree_map(self.see, made)
-            return made
-
-        def see(self, value: Any) -> None:
-            if not isinstance(value, torch.Tensor):
-                return
-            storage = value.untyped_storage()
-            key, size = storage._cdata, storage.nbytes()
-            if size and key not in self.alive:
-                self.alive[key] = size
-                self.now += size
-                self.peak = max(self.peak, self.now)
-                weakref.finalize(storage, self.gone, key)
-
-        def gone(self, key: int) -> None:
-            self.now -= self.alive.pop(key, 0)
-
-    seen = torch.ones_like(ids)
-    with torch.inference_mode(), Living() as living:
-        if chunk is None:
-            model(ids, attention_mask=seen, use_cache=True, logits_to_keep=1)
-        else:
-            model.generate(ids, attention_mask=seen, max_new_tokens=1, do_sample=False, prefill_chunk_size=chunk)
-    return living.peak
-
-
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(("name", "backend"), CASES)
-def test_the_peak_at_the_prompt(name: str, backend: str) -> None:
+def test_the_peak_at_the_prompt(name: str, backend: str, peak_of: PeakOf) -> None:
     import torch
     import transformers
 
@@ -127,7 +88,10 @@ def test_the_peak_at_the_prompt(name: str, backend: str) -> None:
     model = transformers.AutoModelForCausalLM.from_config(
         transformers.AutoConfig.for_model(**config), attn_implementation=backend
     )
-    measured = peak_bytes(model.to(torch.bfloat16).eval(), torch.randint(3, 900, (ROWS, PROMPT)))
+    model.to(torch.bfloat16).eval()
+    ids = torch.randint(3, 900, (ROWS, PROMPT))
+    whole = {"attention_mask": torch.ones_like(ids), "use_cache": True, "logits_to_keep": 1}
+    measured = peak_of(model, lambda: model(ids, **whole))
     setup, call = Setup(attn_implementation=backend), cache.Request(ROWS, PROMPT, 2)
     kept = cache.kept(facts, Facts(), setup, call, itemsize=2)
     assert kept is not None
@@ -138,7 +102,7 @@ def test_the_peak_at_the_prompt(name: str, backend: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("name", ["llama", "mixtral"])
-def test_the_peak_of_a_prompt_in_chunks(name: str) -> None:
+def test_the_peak_of_a_prompt_in_chunks(name: str, peak_of: PeakOf) -> None:
     """Counted on the safe side: four to eighteen per cent too high where it was tried."""
     import torch
     import transformers
@@ -150,7 +114,10 @@ def test_the_peak_of_a_prompt_in_chunks(name: str) -> None:
     model = transformers.AutoModelForCausalLM.from_config(
         transformers.AutoConfig.for_model(**config), attn_implementation="sdpa"
     )
-    measured = peak_bytes(model.to(torch.bfloat16).eval(), torch.randint(3, 900, (ROWS, PROMPT)), chunk=64)
+    model.to(torch.bfloat16).eval()
+    ids = torch.randint(3, 900, (ROWS, PROMPT))
+    chunks = {"max_new_tokens": 1, "do_sample": False, "prefill_chunk_size": 64}
+    measured = peak_of(model, lambda: model.generate(ids, attention_mask=torch.ones_like(ids), **chunks))
     setup, call = Setup(attn_implementation="sdpa", prefill_chunk_size=64), cache.Request(ROWS, PROMPT, 1)
     kept = cache.kept(facts, Facts(), setup, call, itemsize=2)
     assert kept is not None

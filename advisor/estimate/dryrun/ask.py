@@ -103,16 +103,16 @@ def ask(
     names = {case: kept.question(config, asdict(case), versions, programs) for case in cases}
     found: dict[Case, Outcome] = {}
     for case, name in names.items():
-        before = _outcome(kept.read(KIND, name) or "")
-        if before != UNREAD and before != Unknown(""):
+        answer = kept.read(KIND, name)
+        if answer is not None and (before := _outcome(answer)) != UNREAD:
             found[case] = before
     missing = [case for case in names if case not in found]
     if missing:
         heard("Running the model's code without memory ...")
-        for case, answer in zip(missing, _asked(config, missing, python, versions), strict=True):
-            found[case] = _outcome(answer)
-            if isinstance(answer, dict) and _lasts(answer):
-                kept.write(KIND, names[case], answer)
+        for case, given in zip(missing, _asked(config, missing, python, versions), strict=True):
+            found[case] = _outcome(given)
+            if isinstance(given, dict) and _lasts(given):
+                kept.write(KIND, names[case], given)
     return tuple(found[case] for case in cases)
 
 
