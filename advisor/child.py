@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 TAIL_BYTES = 200_000
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 5.0
 
 

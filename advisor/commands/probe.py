@@ -12,7 +12,7 @@ from advisor.show import terminal
 
 def run(options: argparse.Namespace) -> int:
     """Print the machine; 0."""
-    facts = recorded_machine(options) or look(options, with_speed=not options.no_speed)
+    facts = recorded_machine(options) or look(options, with_speed=not options.no_speed, anew=True)
     if options.json:
         print_json(screen.machine_json(facts))
     else:
@@ -20,8 +20,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def look(options: argparse.Namespace, with_speed: bool) -> Facts:
-    """Probe this machine, with progress on stderr; the result is kept for commands that must answer at once."""
+def look(options: argparse.Namespace, with_speed: bool, anew: bool = False) -> Facts:
+    """Probe this machine, with progress on stderr; the result is kept for commands that must answer at once.
+
+    Unless `anew`, the target environment is not asked again while it is what it was (probe/kept_software.py).
+    """
     talk = terminal.talk()
     python = child.target_python(options.python)
 
@@ -29,7 +32,7 @@ def look(options: argparse.Namespace, with_speed: bool) -> Facts:
         talk.print(line, style="dim", markup=False, soft_wrap=True)
 
     heard("Looking at this machine ...")
-    facts = probe.machine(python)
+    facts = probe.machine(python, anew=anew)
     if with_speed:
         facts = facts | speed.constants(python, facts, heard)
     remember_machine(facts)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from advisor.facts import Facts, Unknown
-from advisor.probe import gpu, host, software
+from advisor.probe import gpu, host, kept_software, software
 from advisor.probe.privacy import without_places
 from advisor.vocabulary import HOST
 
@@ -30,14 +30,16 @@ class Probes:
     disk: Callable[[], Facts]
 
 
-def machine(python: str, heard: Callable[[str], None] = lambda _: None) -> Facts:
+def machine(python: str, heard: Callable[[str], None] = lambda _: None, anew: bool = True) -> Facts:
     """The facts of GPU, software (of the interpreter `python`) and host, each known or unknown with its reason.
 
-    `heard` is told in one line how each probe ended. Takes as long as the slowest probe, at most twelve seconds.
+    `heard` is told in one line how each probe ended. Takes as long as the slowest probe, at most twelve seconds. Unless
+    `anew`, what was found of the software a short while ago counts as long as nothing that it depends on has changed.
     """
+    look_at_software = software.look if anew else kept_software.look
     probes = Probes(
         gpu=lambda: gpu.look(LIMIT_SECONDS),
-        software=lambda: software.look(python, LIMIT_SECONDS),
+        software=lambda: look_at_software(python, LIMIT_SECONDS),
         host=host.look,
         disk=host.disk,
     )

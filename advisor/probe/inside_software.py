@@ -5,7 +5,8 @@ read from package metadata and, for transformers, from its source text: importin
 printed as a line of JSON before torch is imported, so that a torch that hangs or crashes does not take it along.
 
 Answer: {"python", "system", "packages": {name: {"found", "version"}}, "torch_text", "transformers_text", "compiler",
-"inductor_cache"} and, where torch is there, "torch": {...}. A torch that cannot be imported ends the program.
+"inductor_cache", "watched": {path: nanoseconds}} and, where torch is there, "torch": {...}. A torch that cannot be
+imported ends the program.
 """
 
 from __future__ import annotations  # The target may run an older Python than this program does.
@@ -169,6 +170,18 @@ def texts(nodes: list[Any]) -> list[str]:
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
 
+def watched() -> dict[str, int]:
+    """Age in nanoseconds of every file and folder that the answer was read from, by path.
+
+    A folder of packages changes with each one that comes or goes; a source checkout with its own version file.
+    """
+    places = {Path(sys.executable), Path(sys.prefix) / "pyvenv.cfg", *(Path(entry) for entry in sys.path if entry)}
+    for module, _ in PACKAGES.values():
+        found = folder(module)
+        places |= {found, found / "__init__.py", found / "version.py"} if found else set()
+    return {str(place): place.stat().st_mtime_ns for place in sorted(places) if place.exists()}
+
+
 def compiler() -> bool:
     """Whether Inductor would find a C++ compiler: torch/_inductor/config.py (`cpp.cxx`) and cpp_builder.py."""
     usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
@@ -249,6 +262,7 @@ def main(path: str) -> None:
     print(json.dumps(answer), flush=True)
     if answer["packages"]["torch"]["found"]:
         answer["torch"] = torch_says()
+    answer["watched"] = watched()
     whole = Path(path + ".part")
     whole.write_text(json.dumps(answer), encoding="utf-8")
     whole.replace(path)

@@ -50,12 +50,22 @@ class Software:
 
 def look(python: str, limit_seconds: float) -> Software:
     """Ask the interpreter `python`; whatever it does not answer in time is unknown."""
+    return told(*ask(python, limit_seconds))
+
+
+def ask(python: str, limit_seconds: float) -> tuple[child.Outcome, list[dict[str, Any]]]:
+    """How the child ended, and the lines of JSON that it printed before."""
     heard: list[dict[str, Any]] = []
-    match child.run(python, CHILD, {}, limit_seconds, heard=heard.append):
+    return child.run(python, CHILD, {}, limit_seconds, heard=heard.append), heard
+
+
+def told(outcome: child.Outcome, heard: list[dict[str, Any]]) -> Software:
+    """The facts of an answer; of a child that died, those that it had printed."""
+    match outcome:
         case child.Answered(answer):
             return Software(read(answer), torch_devices(answer))
-        case child.Died(told):
-            reason = without_places(told)
+        case child.Died(why):
+            reason = without_places(why)
             # Libraries may print lines of their own, and JSON among them.
             first = next((line for line in heard if "packages" in line), None)
             if first is None:

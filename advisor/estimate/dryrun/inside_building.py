@@ -2,10 +2,31 @@
 
 from __future__ import annotations  # The target may run an older Python than this program does.
 
+import contextlib
 from typing import Any
 
 DROPPED = ("auto_map", "quantization_config", "compression_config", "attn_implementation")
 """Entries of a configuration that would load code or quantize."""
+
+
+def imported(config: dict[str, Any], transformers: Any) -> None:
+    """Import what building a model takes, the model's own file too. What fails here fails again when it is built."""
+    __import__("transformers.modeling_utils")
+    with contextlib.suppress(Exception):
+        auto_class(configured(config, transformers), transformers)
+
+
+def configured(config: dict[str, Any], transformers: Any) -> Any:
+    """The configuration as an object of its own class.
+
+    Raises:
+        ValueError: this transformers has no such model.
+    """
+    mapping = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+    given = {name: value for name, value in config.items() if name not in DROPPED and not name.startswith("_attn")}
+    if given["model_type"] not in mapping:
+        raise ValueError(f"this transformers does not know model_type {given['model_type']}")
+    return mapping[given["model_type"]].from_dict(given)
 
 
 def built(config: dict[str, Any], case: dict[str, Any], transformers: Any) -> Any:
@@ -16,11 +37,7 @@ def built(config: dict[str, Any], case: dict[str, Any], transformers: Any) -> An
     """
     import torch
 
-    mapping = transformers.models.auto.configuration_auto.CONFIG_MAPPING
-    given = {name: value for name, value in config.items() if name not in DROPPED and not name.startswith("_attn")}
-    if given["model_type"] not in mapping:
-        raise ValueError(f"this transformers does not know model_type {given['model_type']}")
-    whole = mapping[given["model_type"]].from_dict(given)
+    whole = configured(config, transformers)
     kind = auto_class(whole, transformers)
     dtype = getattr(torch, case["dtype"])
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])

@@ -15,7 +15,9 @@ from __future__ import annotations  # The target may run an older Python than th
 import gc
 import importlib.util
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -153,24 +155,70 @@ def drawn_to(tokens: int, found: list[int]) -> float:
 
 def answers(request: dict[str, Any]) -> list[dict[str, Any]]:
     """All cases; a model is built once for each type and attention."""
+    gc.disable()  # what is imported stays; looking through it again and again takes a tenth of the time
     import transformers
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     transformers.logging.set_verbosity_error()
-    gc.freeze()  # what was imported stays; looking through it again and again takes a tenth of the time
-    models: dict[tuple[str, ...], Any] = {}
-    found = []
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        for case in request["cases"]:
-            key = (case["dtype"], case["attn_implementation"])
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    building.imported(request["config"], transformers)
+    gc.freeze()
+    gc.enable()
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number, case in enumerate(request["cases"]):
+        groups.setdefault((case["dtype"], case["attn_implementation"]), []).append(number)
+    found: dict[int, dict[str, Any]] = {}
+
+    def of_group(numbers: list[int]) -> list[dict[str, Any]]:
+        with mode:
+            return group_answers(request, numbers, transformers)
+
+    for numbers, given in zip(groups.values(), side_by_side(of_group, list(groups.values())), strict=True):
+        found.update(zip(numbers, given, strict=True))
+    return [found[number] for number in range(len(request["cases"]))]
+
+
+def group_answers(request: dict[str, Any], numbers: list[int], transformers: Any) -> list[dict[str, Any]]:
+    """The cases of one type and attention; the caller has entered FakeTensorMode."""
+    model, found = None, []
+    for number in numbers:
+        case = request["cases"][number]
+        try:
+            model = model or building.built(request["config"], case, transformers)
+            found.append(case_answer(model, case, transformers))
+        # A model's code may fail on fake tensors in any way; the next case may still run.
+        except Exception as error:
+            found.append({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"})
+    return found
+
+
+def side_by_side(work: Callable[[list[int]], list[dict[str, Any]]], groups: list[list[int]]) -> list[Any]:
+    """`work` on each group, each in a process of its own where a process can be forked: imports are not repeated.
+
+    Nothing has been computed yet, so torch has no threads that a fork would lose.
+    """
+    if not sys.platform.startswith("linux") or not 2 <= len(groups) <= (os.cpu_count() or 1):
+        return [work(numbers) for numbers in groups]
+    started = []
+    for numbers in groups[1:]:
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
             try:
-                if key not in models:
-                    models[key] = building.built(request["config"], case, transformers)
-                found.append(case_answer(models[key], case, transformers))
-            # A model's code may fail on fake tensors in any way; the next case may still run.
-            except Exception as error:
-                found.append({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"})
-            print(json.dumps({"done": len(found)}), flush=True)
+                os.close(reading)
+                with os.fdopen(writing, "w", encoding="utf-8") as answer:
+                    answer.write(json.dumps(work(numbers)))
+            finally:
+                os._exit(0)  # what stands below this point is the first process's
+        os.close(writing)
+        started.append((pid, reading, numbers))
+    found = [work(groups[0])]
+    for pid, reading, numbers in started:
+        with os.fdopen(reading, encoding="utf-8") as answer:
+            text = answer.read()
+        os.waitpid(pid, 0)
+        lost = {"error": "MemoryError: the process of this case ended"}
+        found.append(json.loads(text) if text else [lost] * len(numbers))
     return found
 
 
