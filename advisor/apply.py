@@ -166,7 +166,7 @@ def subject(plan: Plan, weights: str | None) -> Subject:
         config = shapes.load(reference.name).config
     random = _random(plan, weights)
     beside = reference.kind in ("folder", "hub") and plan.model_facts.is_true("model.tokenizer")
-    return Subject(reference, plan.workload, random, config, _transformers(plan.machine), beside and not random)
+    return Subject(reference, plan.workload, random, config, transformers_version(plan.machine), beside and not random)
 
 
 def _random(plan: Plan, weights: str | None) -> bool:
@@ -175,7 +175,8 @@ def _random(plan: Plan, weights: str | None) -> bool:
     return plan.model.random_weights if weights is None else weights == "random"
 
 
-def _transformers(machine: Facts) -> Version | None:
+def transformers_version(machine: Facts) -> Version | None:
+    """The installed version, as a recipe's subject takes it; None where it is not known."""
     try:
         return Version(machine.text("transformers.version") or "")
     except InvalidVersion:
