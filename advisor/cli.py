@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for add in (_diagnose, _apply, _explain, _probe, _rule, _where, _demo):
+    for add in (_diagnose, _apply, _check, _explain, _probe, _rule, _where, _demo):
         add(commands)
     return parser
 
@@ -107,6 +107,13 @@ def _count(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,8}", text) or not 1 <= int(text) <= _LARGEST:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {_LARGEST}")
     return int(text)
+
+
+def _factor(text: str) -> float:
+    """A positive factor."""
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", text) or not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no factor like 1.3")
+    return float(text)
 
 
 _LARGEST = 10_000_000
@@ -165,6 +172,15 @@ def _apply(commands: _Commands) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show what would run, run nothing")
     parser.add_argument("--export", metavar="FILE.py", help="write the final setup as a program of its own")
     parser.add_argument("--report", metavar="FILE.html", help="write the result as a page")
+    parser.add_argument("--limit-seconds", type=_count, metavar="N", help="longest time for one run of the model")
+
+
+def _check(commands: _Commands) -> None:
+    parser = _command(commands, "check", "measure a plan again and say in one line whether it still pays, for CI jobs")
+    parser.add_argument("--plan", required=True, metavar="FILE", help="the plan that diagnose wrote")
+    parser.add_argument("--min-speedup", required=True, type=_factor, metavar="X", help="the least gain, like 1.3")
+    parser.add_argument("--model", metavar="FOLDER", help="confirm a model folder that lies outside the plan's folder")
+    parser.add_argument("--weights", choices=("real", "random"), help="random: only a config is at hand")
     parser.add_argument("--limit-seconds", type=_count, metavar="N", help="longest time for one run of the model")
 
 

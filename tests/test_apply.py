@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from advisor import apply as story
-from advisor import child
+from advisor import child, cli, planfile
 from advisor import run as running
 from advisor.apply import Budget, apply, export, rehearse, write_export
 from advisor.errors import PlanError, RequestError
@@ -349,7 +349,7 @@ import signal, sys, tempfile
 # A shell's background jobs start with SIGINT ignored, and a test run may be one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
-from advisor import child
+from advisor import child, cli, planfile
 tempfile.tempdir = sys.argv[1]
 try:
     child.run(sys.executable, Path(sys.argv[1]) / "worker.py", {}, 60)
@@ -380,3 +380,66 @@ def test_an_interruption_ends_the_child_and_leaves_nothing(tmp_path: Path) -> No
             os.kill(int(noted.read_text()), 0)
             time.sleep(0.05)
     assert sorted(os.listdir(tmp_path)) == ["pid", "worker.py"]
+
+
+@pytest.fixture
+def checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Exit code and stdout of a check against what `answer` says a recipe's text takes."""
+
+    def run(answer: Callable[[str], Measurement], asked: float, *words: str, of: Plan | None = None) -> tuple[int, str]:
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}')
+        reference = ModelReference("folder", str(tmp_path / "model"), None, False)
+        path = tmp_path / "plan.json"
+        planfile.write(of or plan(BATCH, model=reference), path)
+        monkeypatch.setattr(story, "measure", lambda _python, recipe, **_: answer(recipe))
+        code = cli.main(["check", "--plan", str(path), "--min-speedup", str(asked), *words])
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def test_a_gain_that_is_large_enough(checked: Callable[..., tuple[int, str]]) -> None:
+    code, said = checked(by_batch, 3.5)
+    assert (code, said) == (0, "holds: the speed is 4.00 times the baseline's, at least 3.5 is asked for\n")
+
+
+def test_a_gain_that_is_too_small(checked: Callable[..., tuple[int, str]]) -> None:
+    code, said = checked(by_batch, 5)
+    assert code == 1
+    assert said.startswith("does not hold: the speed is 4.00 times")
+    assert said.count("\n") == 1
+
+
+def test_a_plan_that_fails_says_why(checked: Callable[..., tuple[int, str]]) -> None:
+    code, said = checked(lambda _: Failed("load", "no memory", ""), 1.1)
+    assert code == 1
+    assert said.startswith("does not hold: ") and "no memory" in said
+
+
+def test_as_json(checked: Callable[..., tuple[int, str]]) -> None:
+    code, said = checked(by_batch, 5, "--json")
+    found: dict[str, Any] = json.loads(said)
+    assert code == 1
+    assert found["check"] == {"holds": False, "min_speedup": 5.0}
+    assert found["speedup"] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "1e9", "much", "1.", "99999"])
+def test_an_odd_factor_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["check", "--plan", "plan.json", "--min-speedup", text])
+    assert ended.value.code == 2
+    assert "--min-speedup" in capsys.readouterr().err
+
+
+def test_steps_that_were_taken_back_are_counted(checked: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    def not_in_halves(text: str) -> Measurement:
+        return Failed("generate", "no such type", "") if "bfloat16" in text else by_batch(text)
+
+    reference = ModelReference("folder", str(tmp_path / "model"), None, False)
+    code, said = checked(not_in_halves, 2, of=plan(BATCH, HALF, model=reference))
+    assert code == 0
+    assert said.endswith("asked for, 1 of 2 steps taken back\n")

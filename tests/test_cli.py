@@ -31,7 +31,7 @@ def run(*words: str, stdin: str = "", cwd: Path | None = None, **environment: st
     )
 
 
-@pytest.mark.parametrize("command", ["diagnose", "apply", "explain", "probe", "rule", "demo"])
+@pytest.mark.parametrize("command", ["diagnose", "apply", "check", "explain", "probe", "rule", "demo"])
 def test_every_command_has_help_and_the_common_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
