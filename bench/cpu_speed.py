@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from advisor import apply, baseline, child, probe
+from advisor import applying, baseline, child, probe
 from advisor import run as running
 from advisor.estimate import formula
 from advisor.facts import Facts, to_json
@@ -80,7 +80,9 @@ def main() -> None:
     for name, found in errors.items():
         print(f"{name:26} median {statistics.median(found):6.1%}   worst {found[-1]:6.1%}   of {len(found)}")
     if len(sys.argv) > 1:
-        apply.write_export(Path(sys.argv[1]), json.dumps({"machine": to_json(machine), "rows": rows}, indent=1) + "\n")
+        applying.write_export(
+            Path(sys.argv[1]), json.dumps({"machine": to_json(machine), "rows": rows}, indent=1) + "\n"
+        )
 
 
 def error(entry: dict[str, Any], name: str) -> float:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from advisor import apply
+from advisor import applying
 from advisor.estimate import devices
 from advisor.facts import Fact, Facts, Known, Unknown
 
@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> int:
         for wrong in found["wrong"][name]:
             print(f"    wrong: {wrong}")
     if arguments:
-        apply.write_export(Path(arguments[0]), json.dumps(found, indent=1) + "\n")
+        applying.write_export(Path(arguments[0]), json.dumps(found, indent=1) + "\n")
     return 1 if any(found["wrong"].values()) else 0
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from advisor import apply, baseline, probe
+from advisor import applying, baseline, probe
 from advisor.conflicts import conflict
 from advisor.errors import PlanError
 from advisor.estimate import devices, formula
@@ -168,14 +168,14 @@ def main() -> None:
         asked = {key: setup for key, setup in setups(machine, model, options.device).items() if (name, key) not in done}
         if not asked or time.monotonic() > ends:
             continue
-        subject = Subject(reference, WORKLOAD, True, shapes.load(name).config, apply.transformers_version(machine))
+        subject = Subject(reference, WORKLOAD, True, shapes.load(name).config, applying.transformers_version(machine))
         for key, told in predicted(name, model, machine, asked).items():
             if time.monotonic() > ends:
                 break
             rows.append({"shape": name, "setup": key, **row(subject, asked[key], told, options.device)})
             print(shown(rows[-1]), flush=True)
             kept = {"workload": WORKLOAD.to_json(), "machine": to_json(machine), "rows": rows}
-            apply.write_export(options.result, json.dumps(kept, indent=1) + "\n")
+            applying.write_export(options.result, json.dumps(kept, indent=1) + "\n")
     print("\n".join(summary(rows)))
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from published_runs import Run, read
 
-from advisor import apply
+from advisor import applying
 from advisor.estimate import devices, formula
 from advisor.estimate.room import CONTEXT_BYTES
 from advisor.estimate.weights import weights_bytes
@@ -241,7 +241,7 @@ def main(arguments: list[str]) -> int:
             "data_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "bands": bands(runs),
         }
-        apply.write_export(Path(arguments[1]), json.dumps({**about, **found}, indent=1) + "\n")
+        applying.write_export(Path(arguments[1]), json.dumps({**about, **found}, indent=1) + "\n")
     return 0
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from advisor import apply as story
+from advisor import applying as story
 from advisor import child, cli, planfile
 from advisor import run as running
-from advisor.apply import Budget, apply, export, rehearse, write_export
+from advisor.applying import Budget, apply, export, rehearse, write_export
 from advisor.errors import PlanError, RequestError
 from advisor.facts import Facts, Known, Value
 from advisor.plan import Effect, Estimate, Memory, ModelReference, Plan, Speed, Step

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from advisor import rulebook
-from advisor.diagnose import MOST_QUESTIONS, Diagnosis, Estimators, Subject
+from advisor.diagnosing import MOST_QUESTIONS, Diagnosis, Estimators, Subject
 from advisor.facts import Declaration, Facts, Known, Question, Value
 from advisor.plan import Estimate, Memory, ModelReference, Speed
 from advisor.setup import Setup

@@ -9,7 +9,7 @@ import pytest
 from advisor import errorbook, rulebook
 from advisor.errorbook import ErrorRule, parse
 from advisor.errors import RulebookError
-from advisor.explain import test_cases as failing_cases
+from advisor.explaining import test_cases as failing_cases
 from advisor.reading import settings as settings_read
 from advisor.reading.squeezed import phrase
 

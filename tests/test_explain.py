@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from advisor import errorbook, rulebook
 from advisor.errorbook import ErrorRule
-from advisor.explain import Diagnosis, explain
+from advisor.explaining import Diagnosis, explain
 from advisor.facts import Facts, Known
 
 TEXTS = Path(__file__).parent / "errors"

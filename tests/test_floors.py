@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "order",
     ),
     ("planner", "casebook", "planfile", "derived", "ruleschema"),
-    ("diagnose", "explain", "apply", "where"),
+    ("diagnosing", "explaining", "applying", "where"),
     ("show",),
     ("commands",),
     ("cli",),

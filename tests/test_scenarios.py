@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from advisor import apply, cli, planfile, rulebook
+from advisor import applying, cli, planfile, rulebook
 from advisor.conflicts import conflict
 from advisor.setup import Setup
 
@@ -266,7 +266,7 @@ def test_no_plan_sets_what_the_installed_library_refuses(
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(plan), encoding="utf-8")
         read = planfile.read(path, rulebook.full_vocabulary())
-        texts[name] = apply.export(read, read.setup)
+        texts[name] = applying.export(read, read.setup)
     assert len(texts) >= 40
     found = refused(list(texts.values()))
     assert {name: found[text] for name, text in texts.items() if text in found} == {}

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from advisor import apply, planfile, rulebook
-from advisor.apply import Applied, Budget
+from advisor import applying, planfile, rulebook
+from advisor.applying import Applied, Budget
 from advisor.commands import options as common
 from advisor.plan import Plan
 from advisor.show import report, terminal
@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry_run(plan, python, options)
     talk = terminal.talk()
-    applied = apply.apply(
+    applied = applying.apply(
         plan,
         python,
         options.weights,
@@ -36,9 +36,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _dry_run(plan: Plan, python: str, options: argparse.Namespace) -> int:
     """Show both programs and the order of the processes; with --export, write the plan's."""
-    rehearsal = apply.rehearse(plan, python, options.weights)
+    rehearsal = applying.rehearse(plan, python, options.weights)
     if options.export:
-        apply.write_export(Path(options.export), apply.export(plan, plan.setup, options.weights))
+        applying.write_export(Path(options.export), applying.export(plan, plan.setup, options.weights))
     if options.json:
         common.print_json(rehearsal)
     else:
@@ -51,7 +51,7 @@ def _hand_over(plan: Plan, applied: Applied, options: argparse.Namespace) -> Non
     """Write what was asked for: the final setup as a program, the result as a page."""
     talk = terminal.talk()
     if options.export:
-        apply.write_export(Path(options.export), apply.export(plan, applied.setup, options.weights))
+        applying.write_export(Path(options.export), applying.export(plan, applied.setup, options.weights))
         talk.print(f"The final setup as a program: {options.export}", markup=False, soft_wrap=True)
     if options.report:
         report.write(Path(options.report), screen.screen(plan, applied))

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from advisor import apply, planfile, rulebook
-from advisor.apply import Applied, Budget
+from advisor import applying, planfile, rulebook
+from advisor.applying import Applied, Budget
 from advisor.commands import options as common
 from advisor.show import terminal
 
@@ -13,7 +13,7 @@ def run(options: argparse.Namespace) -> int:
     """0 when the measured gain is at least the one asked for, else 1."""
     plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model)
     talk = terminal.talk()
-    applied = apply.apply(
+    applied = applying.apply(
         plan,
         common.target_python(options),
         options.weights,

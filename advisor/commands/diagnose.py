@@ -12,7 +12,7 @@ from rich.markup import escape
 from advisor import baseline, named_folders, planfile, reading_code
 from advisor.commands import options as common
 from advisor.commands.probe import look
-from advisor.diagnose import Ask, Closer, Diagnosis, Estimators, Subject
+from advisor.diagnosing import Ask, Closer, Diagnosis, Estimators, Subject
 from advisor.errors import Mistake, PlanError, RequestError
 from advisor.estimate import devices, formula, memory
 from advisor.estimate.dryrun import estimate as dryrun

@@ -7,7 +7,7 @@ from pathlib import Path
 from advisor import errorbook, rulebook
 from advisor.commands import options as common
 from advisor.errors import Mistake, RequestError
-from advisor.explain import explain
+from advisor.explaining import explain
 from advisor.facts import Facts
 
 STDIN = "-"

@@ -7,7 +7,7 @@ from pathlib import Path
 from advisor import casebook, child, errorbook, rulebook, ruleschema
 from advisor.commands import options as common
 from advisor.errors import Mistake, RequestError, nearest
-from advisor.explain import test_cases
+from advisor.explaining import test_cases
 from advisor.probe import locate
 from advisor.rule import RUNGS, Rule
 from advisor.show import ladder, terminal

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from advisor.explain import Diagnosis, FixFound
+from advisor.explaining import Diagnosis, FixFound
 from advisor.show.in_code import in_code
 
 _MARKS = {"yes": ("→", "green"), "already": ("=", "dim"), "unknown": ("?", "yellow")}

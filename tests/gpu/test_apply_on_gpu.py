@@ -14,7 +14,7 @@ import pytest
 
 from advisor import child
 from advisor import run as running
-from advisor.apply import Budget, apply
+from advisor.applying import Budget, apply
 from advisor.facts import Facts, Known, Value
 from advisor.plan import Effect, Estimate, Memory, ModelReference, Plan, Speed, Step
 from advisor.run.figures import Failed, Measured

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from advisor import errorbook, rulebook
-from advisor.explain import explain
+from advisor.explaining import explain
 from advisor.facts import Facts, Known
 from advisor.show.diagnosis import screen
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from advisor.errorbook import Case, ErrorRule
 from advisor.errors import Mistake
-from advisor.explain.story import explain
+from advisor.explaining.story import explain
 
 
 def test_cases(rules: Sequence[ErrorRule]) -> list[Mistake]:

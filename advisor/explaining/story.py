@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from advisor.clauses import judge
 from advisor.errorbook import ErrorRule, Fix
-from advisor.explain.diagnosis import Diagnosis, FixFound
-from advisor.explain.matching import Match, best
-from advisor.explain.wording import hindrance, sentences
+from advisor.explaining.diagnosis import Diagnosis, FixFound
+from advisor.explaining.matching import Match, best
+from advisor.explaining.wording import hindrance, sentences
 from advisor.facts import Facts
 from advisor.reading import Passage, masked, read
 
