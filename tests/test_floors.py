@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("diagnosing", "explaining", "applying", "where"),
     ("show",),
     ("commands",),
-    ("cli",),
+    ("cli", "api"),
 )
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 JUDGEMENT = ("facts", "setup", "workload", "clauses", "rule", "rulebook", "engine", "planner", "plan", "casebook")

@@ -95,12 +95,22 @@ def _calls(subject: Subject, setup: Setup) -> Lines:
 
 def _arguments(subject: Subject, setup: Setup) -> list[str]:
     """What generate is told of lengths, cache, chunks, drafting and compilation."""
-    arguments = [
+    return [
         "max_new_tokens=NEW_TOKENS",
         "min_new_tokens=NEW_TOKENS,  # for comparable figures; without it the model stops where it wants",
         "do_sample=False",
-        *_cache_arguments(setup),
+        *knob_arguments(subject, setup),
     ]
+
+
+def own_arguments_lines(subject: Subject, setup: Setup) -> Lines:
+    """Lines that leave in `arguments` what the knobs of `setup` say to model.generate, for a user's own calls."""
+    return [*_compile_configuration(setup), *call("arguments = dict", knob_arguments(subject, setup), 0)]
+
+
+def knob_arguments(subject: Subject, setup: Setup) -> list[str]:
+    """What the knobs say to generate, of cache, chunks, drafting and compilation."""
+    arguments = _cache_arguments(setup)
     if setup.prefill_chunk_size is not None:
         arguments.append(f"prefill_chunk_size={literal(setup.prefill_chunk_size)}")
     if speculates(setup):
