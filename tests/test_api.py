@@ -9,6 +9,7 @@ import pytest
 
 import advisor
 from advisor import planfile
+from advisor.applying import Budget
 from advisor.errors import AdvisorError
 from advisor.facts import Value
 from advisor.plan import Plan
@@ -58,7 +59,7 @@ def test_a_plan_is_that_of_the_command(capsys: pytest.CaptureFixture[str]) -> No
     found = advisor.diagnose(
         "llama-3.1-8b", machine=MACHINES / "t4.json", batch=4, turns=True, setup={"dtype": "float32"}
     )
-    assert found.to_json() == json.loads(capsys.readouterr().out)
+    assert json.loads(json.dumps(found.to_json())) == json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +105,16 @@ def test_a_model_is_loaded_measured_and_generates_as_planned(tmp_path: Path) -> 
 
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     plan = advisor.diagnose(
-        tmp_path / "config.json", dry_run=False, batch=2, prompt_tokens=16, new_tokens=4, setup={"dtype": "float32"}
+        tmp_path / "config.json",
+        machine=MACHINES / "cpu-only-measured.json",
+        batch=4,
+        prompt_tokens=16,
+        new_tokens=4,
+        goal="throughput",
+        repeats=False,
+        setup={"dtype": "float32", "batching": "loop"},
     )
+    assert plan.steps and plan.setup.compile != "generate"
     planfile.write(plan, tmp_path / "plan.json")
     chosen = plan.baseline.changed({"cache_implementation": "static", "compile": "none"})
     loaded = advisor.load(tmp_path / "plan.json", setup=chosen)
@@ -114,5 +123,6 @@ def test_a_model_is_loaded_measured_and_generates_as_planned(tmp_path: Path) -> 
     ids = torch.ones(1, 5, dtype=torch.long)
     made = loaded.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=3, **loaded.arguments)
     assert made.shape[1] <= 8
-    done = advisor.apply(plan, budget=advisor.api.Budget(run_seconds=0.2, patience_seconds=0.0, limit_seconds=100.0))
+    quick = Budget(run_seconds=0.2, patience_seconds=0.0, limit_seconds=100.0, attempts=1, retries=0)
+    done = advisor.apply(plan, budget=quick)
     assert isinstance(done.baseline, Measured) and done.outcome in ("holds", "no-gain")
