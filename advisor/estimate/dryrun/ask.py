@@ -12,7 +12,10 @@ from typing import Any
 from advisor import child, kept
 from advisor.facts import Unknown
 
-PROGRAMS = tuple(Path(__file__).with_name(f"inside_{name}.py") for name in ("dry_run", "following", "building"))
+PROGRAMS = tuple(
+    Path(__file__).with_name(f"inside_{name}.py")
+    for name in ("dry_run", "following", "answering", "building", "quantizing")
+)
 LIMIT_SECONDS = 60.0
 """Four seconds of imports and one to two for each case of a dense model of 8 billion parameters, on two cores."""
 QUIET_ENVIRONMENT = {
@@ -28,7 +31,11 @@ UNREAD = Unknown("the child gave an unexpected answer")
 
 @dataclass(frozen=True)
 class Case:
-    """One call of generate: `cache` is `dynamic` or `static`, `padded` that prompts of one call differ in length."""
+    """One call of generate: `cache` is `dynamic` or `static`, `padded` that prompts of one call differ in length.
+
+    `device` is whose kernels run (`cpu`, `cuda`), `experts` how those of a mixture are computed (None: as the library
+    decides), `quantization` the scheme of the knob, `package` the name and version of what carries it out.
+    """
 
     dtype: str
     attn_implementation: str
@@ -38,6 +45,10 @@ class Case:
     new_tokens: int
     padded: bool
     last_logits: bool = True
+    device: str = "cpu"
+    experts: str | None = None
+    quantization: str | None = None
+    package: str | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ line: reading 8192 tokens would take a minute."""
 LINE_TOLERANCE = 0.005
 """How far the short length in the middle may lie off the line through the others."""
 
+PLAIN = {"device": "cpu", "experts": None, "quantization": None, "package": None}
+"""Parts of a case that may be left out."""
+MODEL = ("dtype", "attn_implementation", "experts", "quantization")
+"""Parts of a case that need a model of their own."""
+
 
 def beside(name: str) -> ModuleType:
     """The program `name` from this folder as a module, whatever the import path holds."""
@@ -42,6 +47,7 @@ def beside(name: str) -> ModuleType:
 
 
 following, building = beside("inside_following.py"), beside("inside_building.py")
+following.answering, building.quantizing = beside("inside_answering.py"), beside("inside_quantizing.py")
 
 
 def case_answer(model: Any, case: dict[str, Any], transformers: Any) -> dict[str, Any]:
@@ -51,15 +57,14 @@ def case_answer(model: Any, case: dict[str, Any], transformers: Any) -> dict[str
     attention kernels among them, and the bytes of the cache's storages after it. Steps are null where no token is fed
     back.
     """
-    own = building.own_storages(model)
     looped = is_looped(model, case)
-    passes = (drawn_out if looped else exactly)(model, case, transformers, set(own))
+    passes = (drawn_out if looped else exactly)(model, case, transformers)
     for one in passes:
         one.pop("highest", None)
     prompt, first, last = (*passes, None, None)[:3]
     return {
         "weights": building.weights(model),
-        "weights_held_bytes": sum(following.rounded(size) for size in own.values()),
+        "weights_held_bytes": following.weighed(building.own_storages(model)),
         "prompt": prompt,
         "first_step": first,
         "last_step": last,
@@ -75,10 +80,10 @@ def is_looped(model: Any, case: dict[str, Any]) -> bool:
     )
 
 
-def exactly(model: Any, case: dict[str, Any], transformers: Any, held: set[int]) -> list[dict[str, Any]]:
+def exactly(model: Any, case: dict[str, Any], transformers: Any) -> list[dict[str, Any]]:
     """The passes as they are; those of one new token have no step."""
     prompt, new = case["prompt_tokens"], case["new_tokens"]
-    run = following.Run(model, case, transformers, held)
+    run = following.Run(model, case, transformers, building.own_storages)
     passes = [run.read(prompt)]
     if new > 1:
         passes.append(run.read(1))
@@ -88,14 +93,14 @@ def exactly(model: Any, case: dict[str, Any], transformers: Any, held: set[int])
         passes.append(run.read(1))
     elif new > 2:
         # Two steps, because the first one lets go of the whole prompt in layers that keep a window.
-        run = following.Run(model, case, transformers, held)
+        run = following.Run(model, case, transformers, building.own_storages)
         run.read(prompt + new - 3)
         run.read(1)
         passes.append(run.read(1))
     return passes
 
 
-def drawn_out(model: Any, case: dict[str, Any], transformers: Any, held: set[int]) -> list[dict[str, Any]]:
+def drawn_out(model: Any, case: dict[str, Any], transformers: Any) -> list[dict[str, Any]]:
     """The prompt's peak on the line through short prompts; the steps as they are, with the cache that they meet.
 
     Raises:
@@ -104,7 +109,7 @@ def drawn_out(model: Any, case: dict[str, Any], transformers: Any, held: set[int
     prompt, new = case["prompt_tokens"], case["new_tokens"]
     found = []
     for length in SHORT:
-        run = following.Run(model, case, transformers, held)
+        run = following.Run(model, case, transformers, building.own_storages)
         found.append(run.read(length))
     if not run.lengthen(prompt):
         raise ValueError("reading a prompt of this length takes too long")
@@ -162,7 +167,10 @@ def answers(request: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     with FakeTensorMode(allow_non_fake_inputs=True):
         for case in request["cases"]:
-            key = (case["dtype"], case["attn_implementation"])
+            case = {**PLAIN, **case}
+            key = tuple(str(case[name]) for name in MODEL)
+            if case["quantization"] is not None:
+                models.pop(key, None)  # its first pass may have changed the weights
             try:
                 if key not in models:
                     models[key] = building.built(request["config"], case, transformers)

@@ -6,7 +6,7 @@ import collections
 import contextlib
 import inspect
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 BLOCK_BYTES = 512
@@ -14,18 +14,31 @@ BLOCK_BYTES = 512
 STATES, GROWING = "LinearAttentionLayer", "DynamicLayer"
 """Classes of cache layers, by name: one whose size never changes, one that holds every token and nothing else."""
 
+answering: Any = None
+"""The program inside_answering.py, which inside_dry_run.py puts here: these programs have no package to import."""
+
 
 def rounded(size: int) -> int:
     """The bytes that the allocator gives for a request of `size`."""
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
-class Living:
-    """Bytes of the storages that live, except `held` (the weights), and what each operator brought them to."""
+def weighed(own: dict[int, tuple[int, Any]]) -> int:
+    """The bytes that the allocator gives for these storages."""
+    return sum(rounded(size) for size, _ in own.values())
 
-    def __init__(self, held: set[int]) -> None:
-        self.held, self.now = held, 0
+
+class Living:
+    """Bytes of the storages that live beyond the weights that there were, and what each operator brought them to.
+
+    `own` are those weights: bytes and storage by identity. Some are replaced by a first pass, which counts as well.
+    """
+
+    def __init__(self, own: dict[int, tuple[int, Any]]) -> None:
+        self.now = 0
         self.sizes: dict[int, tuple[int, Any]] = {}
+        for key, (size, storage) in own.items():
+            self.watch(key, size, storage)
         self.start()
 
     def start(self) -> None:
@@ -36,11 +49,13 @@ class Living:
     def add(self, tensor: Any) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key in self.held or key in self.sizes:
-            return
-        size = rounded(storage.nbytes())
-        self.sizes[key] = (size, weakref.ref(storage, lambda _: self.drop(key)))
-        self.now += size
+        if key not in self.sizes:
+            self.now += self.watch(key, storage.nbytes(), storage)
+
+    def watch(self, key: int, size: int, storage: Any) -> int:
+        """Count the storage off when it dies; its size as the allocator rounds it."""
+        self.sizes[key] = (rounded(size), weakref.ref(storage, lambda _: self.drop(key)))
+        return rounded(size)
 
     def drop(self, key: int) -> None:
         size, _ = self.sizes.pop(key, (0, None))
@@ -55,46 +70,40 @@ class Living:
         if self.now > self.highest.get(name, 0):
             self.highest[name] = self.now
 
-    def said(self) -> dict[str, Any]:
-        """What this pass did; `highest` is the most that lived after each kind of operator."""
+    def said(self, grown: int) -> dict[str, Any]:
+        """What this pass did; `highest` is the most that lived after each kind of operator.
+
+        `grown` is by how many bytes the weights have grown in the meantime: they count as weights from now on.
+        """
         at = max(self.highest, key=lambda name: self.highest[name])
         return {
-            "peak_bytes": self.highest[at],
+            "peak_bytes": self.highest[at] - grown,
             "at": at,
             "operators": sum(self.counts.values()),
             "attention": sorted(name for name in self.counts if "attention" in name),
-            "highest": self.highest,
+            "highest": {name: size - grown for name, size in self.highest.items()},
         }
 
 
-def tracker(living: Living) -> Any:
-    """A mode that tells `living` of every operator that reaches the device."""
+def tracker(living: Living, device: str) -> Any:
+    """A mode that tells `living` of every operator that reaches the device as `device` would run it."""
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
+
+    parts = answering.parts(device)
 
     class Tracker(TorchDispatchMode):  # type: ignore[misc]  # torch is Any here
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             name = str(func).removeprefix("aten.")
-            if name == "_safe_softmax.default":
+            if name in parts:
                 with self:
-                    return safe_softmax(*args, **(kwargs or {}))
-            out = func(*args, **(kwargs or {}))
+                    return parts[name](*args, **(kwargs or {}))
+            do = answering.REFUSED[name] if answering.is_refused(name, args) else func
+            out = do(*args, **(kwargs or {}))
             living.ran(name, tree_leaves(out))
             return out
 
     return Tracker()
-
-
-def safe_softmax(scores: Any, dim: int, dtype: Any = None) -> Any:
-    """What the operator of SDPA's plain path does inside, where no mode sees it.
-
-    Read off the allocations of torch 2.13: the softmax, a mark for each hidden score, and zeros written in place.
-    """
-    import torch
-
-    out = torch.softmax(scores, dim, dtype=dtype)
-    hidden = torch.all(scores.eq(float("-inf")), dim, keepdim=True)
-    return out.masked_fill_(hidden, 0.0)
 
 
 def storages(tensors: Iterator[Any]) -> dict[int, int]:
@@ -175,16 +184,22 @@ def keeps_last(model: Any) -> bool:
     return "logits_to_keep" in inspect.signature(model.forward).parameters
 
 
+Own = Callable[[Any], "dict[int, tuple[int, Any]]"]
+"""A model's weights: bytes and storage by identity."""
+
+
 class Run:
     """One text from its first token on: the passes that generate would run, one after the other.
 
     Like generate, each pass copies the last logits in float32 and takes the likeliest token of them.
     """
 
-    def __init__(self, model: Any, case: dict[str, Any], transformers: Any, held: set[int]) -> None:
+    def __init__(self, model: Any, case: dict[str, Any], transformers: Any, own: Own) -> None:
         self.model, self.case, self.rows = model, case, case["rows"]
-        self.living, self.masks = Living(held), Masks(case["padded"])
-        self.track = tracker(self.living)
+        self.own, before = own, own(model)
+        self.weights_bytes = weighed(before)
+        self.living, self.masks = Living(before), Masks(case["padded"])
+        self.track = tracker(self.living, case["device"])
         masking: Any = getattr(transformers, "masking_utils", None)
         self.masking = masking if hasattr(masking, "_ignore_causal_mask_sdpa") else None
         self.more = {"logits_to_keep": 1} if case["last_logits"] and keeps_last(model) else {}
@@ -207,7 +222,8 @@ class Run:
             self.cache = out.past_key_values
             scores = out.logits[:, -1].to(copy=True, dtype=torch.float32)
             torch.argmax(scores, dim=-1)
-        return {**self.living.said(), "cache_bytes": self.cache_bytes()}
+        grown = weighed(self.own(self.model)) - self.weights_bytes if self.case["quantization"] is not None else 0
+        return {**self.living.said(grown), "cache_bytes": self.cache_bytes()}
 
     def with_mask(self) -> bool:
         return self.masking is not None or bool(self.case["padded"])

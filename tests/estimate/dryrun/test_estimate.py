@@ -92,7 +92,9 @@ def test_a_failure_leaves_the_formula_and_says_why() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"quantization": "bnb_nf4"}, "quantization=bnb_nf4"),
+        ({"quantization": "torchao_int4"}, "quantization=torchao_int4"),
+        ({"quantization": "bnb_nf4"}, "the version of bitsandbytes is not known"),
+        ({"experts_implementation": "eager"}, "experts_implementation=eager"),
         ({"attn_implementation": "flash_attention_2"}, "attn_implementation=flash_attention_2"),
         ({"cache_implementation": "quantized"}, "cache_implementation=quantized"),
         ({"use_cache": False}, "use_cache=false"),
@@ -141,11 +143,19 @@ def test_several_devices_are_left_to_the_formula() -> None:
     assert looked_at(CUDA.changed({"device_map": "auto"}))[1].basis == "dry run"  # one that holds it
 
 
-def test_experts_are_asked_in_bfloat16() -> None:
+def test_experts_are_asked_as_they_are_computed() -> None:
     mixture = model("olmoe-1b-7b")
-    half = CPU.changed({"dtype": "float16"})
-    assert looked_at(half, of=mixture)[2][0].dtype == "bfloat16"
-    assert looked_at(CPU.changed({"dtype": "float32"}), of=mixture)[1].basis == "formula"
+    half = CPU.changed({"dtype": "float16", "experts_implementation": "batched_mm"})
+    (asked,) = looked_at(half, of=mixture)[2]
+    assert (asked.dtype, asked.experts) == ("float16", "batched_mm")
+    assert looked_at(half)[2][0].experts is None  # no mixture: the same question as without
+
+
+def test_the_package_that_quantizes_is_part_of_the_question() -> None:
+    machine = MACHINE | facts(bitsandbytes__version="0.50.2")
+    small = CUDA.changed({"quantization": "bnb_nf4", "cache_implementation": "static"})
+    (asked,) = looked_at(small, machine=machine)[2]
+    assert (asked.quantization, asked.package, asked.device) == ("bnb_nf4", "bitsandbytes 0.50.2", "cuda")
 
 
 def test_rows_and_padding_are_those_of_the_largest_call() -> None:
