@@ -30,23 +30,29 @@ DEVICES = ("cpu", "cuda")
 PLAIN = {
     "quantization": (None, "none", *BITSANDBYTES),
     "attn_implementation": ("sdpa", "eager"),
-    "cache_implementation": (None, "dynamic", "static"),
-    "use_cache": (None, True),
+    "cache_implementation": (None, "dynamic", "static", "offloaded", "offloaded_static", "quantized"),
     "batching": (None, "loop", "padded", "sorted"),
-    "compile": (None, "none", "generate"),
+    "compile": (None, "none", "generate", "forward"),
     "speculation": (None, "none"),
     "use_kernels": (None, False),
-    "prefill_chunk_size": (None,),
     "experts_implementation": (None, "grouped_mm", "batched_mm"),
 }
 """Values of knobs with which the dry run does what the setup does. With `compile=generate` the prompt is not compiled,
 and of the steps after it the eager ones are taken, which hold more; what CUDA graphs keep beside is not counted.
 Experts one by one (`eager`) are chosen by values, which fake tensors do not have."""
-PACKAGES = dict.fromkeys(BITSANDBYTES, "bitsandbytes")
+PACKAGES = {**dict.fromkeys(BITSANDBYTES, "bitsandbytes")}
 """What quantizes: its own functions lay the weights out. Weights and scales are those of a loaded model to the byte,
-and the peak on a CPU lies within 3 % (four types of small models, bitsandbytes 0.50). On a GPU the kernels were read, not
-run: where a card decides by the shape whether 4-bit weights are written out, they are taken to be. The columns that
+and the peak on a CPU lies within 3 % (four types of small models, bitsandbytes 0.50). On a GPU the kernels were read,
+not run: where a card decides by the shape whether 4-bit weights are written out, they are taken to be. The columns that
 int8 leaves in 16 bits are known by values alone, and not counted."""
+DISTRIBUTIONS = {"bitsandbytes": "bitsandbytes", "quanto": "optimum-quanto"}
+"""Names under which packages are installed, by that of their facts."""
+OFFLOADED = ("offloaded", "offloaded_static")
+"""Caches of which the layer in use and the next one are on the GPU. No GPU was there to compare with: the library's own
+code moves the layers, but what its second stream keeps waiting is not seen."""
+
+QUANTO = "quanto"
+"""What quantizes a cache where nobody says."""
 
 Asker = Callable[[tuple[Case, ...]], tuple[Outcome, ...]]
 
@@ -71,9 +77,9 @@ def case(model: Facts, machine: Facts, workload: Workload, setup: Setup, estimat
         return Unknown(why)
     if kind not in BYTES or setup.attn_implementation is None:
         return Unknown("the type or the attention is not known")
-    package = PACKAGES.get(setup.quantization or "none")
-    if package is not None and machine.text(f"{package}.version") is None:
-        return Unknown(f"the version of {package} is not known")
+    packages = _packages(machine, setup)
+    if isinstance(packages, Unknown):
+        return packages
     there = room(machine, setup)
     weights = estimate.memory.weights_bytes
     if there.devices > 1 or (there.spread and (weights is None or weights > (there.weights_limit_bytes or 0))):
@@ -82,16 +88,38 @@ def case(model: Facts, machine: Facts, workload: Workload, setup: Setup, estimat
     return Case(
         dtype=kind,
         attn_implementation=setup.attn_implementation,
-        cache="static" if setup.cache_implementation == "static" else "dynamic",
+        cache="none" if setup.use_cache is False else setup.cache_implementation or "dynamic",
         rows=call.rows,
         prompt_tokens=call.prompt_tokens,
         new_tokens=call.new_tokens,
         padded=workload.mixed_lengths and call.rows > 1,
         device=device(machine, setup),
         experts=setup.experts_implementation if model.count("model.experts") else None,
-        quantization=None if package is None else setup.quantization,
-        package=None if package is None else f"{package} {machine.text(f'{package}.version')}",
+        quantization=setup.quantization if setup.quantization in PACKAGES else None,
+        packages=packages,
+        cache_backend=setup.cache_backend or QUANTO if _quantizes_cache(setup) else None,
+        cache_bits=setup.cache_bits if _quantizes_cache(setup) else None,
+        chunk_tokens=None if setup.use_cache is False else setup.prefill_chunk_size,
     )
+
+
+def _quantizes_cache(setup: Setup) -> bool:
+    return setup.use_cache is not False and setup.cache_implementation == "quantized"
+
+
+def _packages(machine: Facts, setup: Setup) -> tuple[str, ...] | Unknown:
+    """Name and version of what quantizes weights and cache: the figures are theirs."""
+    wanted = [PACKAGES.get(setup.quantization or "none")]
+    if _quantizes_cache(setup) and setup.cache_backend in (None, QUANTO):
+        wanted.append(QUANTO)
+    found = []
+    for name in wanted:
+        if name is not None:
+            version = machine.text(f"{name}.version")
+            if version is None:
+                return Unknown(f"the version of {name} is not known")
+            found.append(f"{DISTRIBUTIONS[name]} {version}")
+    return tuple(found)
 
 
 def _not_plain(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> str | None:
@@ -107,6 +135,10 @@ def _not_plain(model: Facts, machine: Facts, workload: Workload, setup: Setup) -
         return "code of the model's own"
     if device(machine, setup) not in DEVICES:
         return f"the device {device(machine, setup)}"
+    if setup.use_cache is not False and setup.cache_implementation in OFFLOADED and device(machine, setup) != "cuda":
+        return "a cache is moved to RAM from a GPU alone"
+    if _quantizes_cache(setup) and setup.cache_backend == "hqq":
+        return "hqq decides by values how it quantizes"
     for name, values in PLAIN.items():
         value = getattr(setup, name)
         if value not in values:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # The target may run an older Python than this program does.
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 quantizing: Any = None
@@ -88,6 +88,12 @@ def weights(model: Any) -> dict[str, dict[str, int]]:
 
 def named(model: Any) -> Iterator[tuple[str, Any]]:
     """Each storage once, by a tensor of it and the group of its module."""
+    for _, kind, tensor in placed(model):
+        yield kind, tensor
+
+
+def placed(model: Any) -> Iterator[tuple[str, str, Any]]:
+    """Each storage once: the path of its module, the group, and a tensor of it."""
     seen: set[int] = set()
     head = model.get_output_embeddings()
     for place, module in model.named_modules():
@@ -97,7 +103,40 @@ def named(model: Any) -> Iterator[tuple[str, Any]]:
         for kind, tensor in own:
             if (key := tensor.untyped_storage()._cdata) not in seen:
                 seen.add(key)
-                yield kind, tensor
+                yield place, kind, tensor
+
+
+def by_layer(model: Any, rounded: Callable[[int], int]) -> dict[str, Any]:
+    """Bytes of each layer of the largest stack, of the embedding, of the output, and of what else there is.
+
+    An output that is tied to the embedding has none of its own. Of several stacks (a model that sees has two) the
+    smaller ones count as `rest`.
+    """
+    stacks: dict[str, dict[int, int]] = {}
+    found = {"embedding": 0, "head": 0, "rest": 0}
+    for place, kind, tensor in placed(model):
+        size = rounded(tensor.untyped_storage().nbytes())
+        prefix, index = stack_of(place)
+        if kind in ("embedding", "head"):
+            found[kind] += size
+        elif index is None:
+            found["rest"] += size
+        else:
+            layers = stacks.setdefault(prefix, {})
+            layers[index] = layers.get(index, 0) + size
+    largest = max(stacks, key=lambda prefix: sum(stacks[prefix].values()), default="")
+    found["rest"] += sum(sum(layers.values()) for prefix, layers in stacks.items() if prefix != largest)
+    layers = stacks.get(largest, {})
+    return {**found, "layers": [layers[index] for index in sorted(layers)]}
+
+
+def stack_of(place: str) -> tuple[str, int | None]:
+    """The path of the list of layers that a module stands in, and its place there; None where it is in no list."""
+    parts = place.split(".")
+    for at, part in enumerate(parts):
+        if part.isdecimal():
+            return ".".join(parts[:at]), int(part)
+    return "", None
 
 
 def group(place: str, module: Any, name: str, parameter: Any, head: Any) -> str:

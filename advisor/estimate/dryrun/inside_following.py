@@ -11,11 +11,10 @@ from typing import Any
 
 BLOCK_BYTES = 512
 """Sizes are rounded up to this (kMinBlockSize of CUDACachingAllocator)."""
-STATES, GROWING = "LinearAttentionLayer", "DynamicLayer"
-"""Classes of cache layers, by name: one whose size never changes, one that holds every token and nothing else."""
 
 answering: Any = None
-"""The program inside_answering.py, which inside_dry_run.py puts here: these programs have no package to import."""
+caching: Any = None
+"""The programs of that name, which inside_dry_run.py puts here: these programs have no package to import."""
 
 
 def rounded(size: int) -> int:
@@ -47,6 +46,8 @@ class Living:
         self.highest: dict[str, int] = {"": self.now}
 
     def add(self, tensor: Any) -> None:
+        if tensor.device.type == caching.RAM:
+            return
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key not in self.sizes:
@@ -66,7 +67,8 @@ class Living:
         self.counts[name] += 1
         for leaf in made:
             if hasattr(leaf, "untyped_storage"):
-                self.add(leaf)
+                for tensor in caching.inner(leaf):
+                    self.add(tensor)
         if self.now > self.highest.get(name, 0):
             self.highest[name] = self.now
 
@@ -104,31 +106,6 @@ def tracker(living: Living, device: str) -> Any:
             return out
 
     return Tracker()
-
-
-def storages(tensors: Iterator[Any]) -> dict[int, int]:
-    """Bytes of each storage once, by its identity."""
-    return {storage._cdata: storage.nbytes() for storage in (tensor.untyped_storage() for tensor in tensors)}
-
-
-def kept_tensors(value: Any, seen: set[int]) -> Iterator[Any]:
-    """The floating-point tensors that a cache holds, wherever this version puts them; counters are left out."""
-    import torch
-
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, torch.Tensor):
-        if value.is_floating_point():
-            yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from kept_tensors(part, seen)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from kept_tensors(part, seen)
-    elif "cache" in type(value).__module__ and hasattr(value, "__dict__"):
-        yield from kept_tensors(vars(value), seen)
 
 
 class Masks:
@@ -169,17 +146,6 @@ class Masks:
         return q_length == 1 and kv_length <= self.tokens
 
 
-def new_cache(model: Any, case: dict[str, Any], transformers: Any) -> Any:
-    config = model.config.get_text_config(decoder=True)
-    kind = transformers.StaticCache if case["cache"] == "static" else transformers.DynamicCache
-    last = max(1, case["prompt_tokens"] + case["new_tokens"] - 1)
-    given = {"config": config, "max_cache_len": last, "max_batch_size": case["rows"], "device": "cpu"}
-    known = inspect.signature(kind.__init__).parameters
-    wanted = ("config",) if case["cache"] == "dynamic" else tuple(given)
-    named = any(one.kind is one.VAR_KEYWORD for one in known.values())
-    return kind(**{name: given[name] for name in wanted if name in known or (named and name != "device")})
-
-
 def keeps_last(model: Any) -> bool:
     return "logits_to_keep" in inspect.signature(model.forward).parameters
 
@@ -204,43 +170,58 @@ class Run:
         self.masking = masking if hasattr(masking, "_ignore_causal_mask_sdpa") else None
         self.more = {"logits_to_keep": 1} if case["last_logits"] and keeps_last(model) else {}
         with self.track:
-            self.cache = new_cache(model, case, transformers)
+            self.out: Any = None
+            self.cache = caching.new(model, case, transformers)
 
-    def read(self, tokens: int) -> dict[str, Any]:
-        """One pass over this many new tokens of each row: its peak, its operators, and the cache after it."""
+    def prompt(self) -> dict[str, Any]:
+        """The pass over the prompt: in one, or chunk by chunk."""
+        tokens, chunk = self.case["prompt_tokens"], self.case["chunk_tokens"]
+        if chunk is None or chunk >= tokens:
+            return self.read(tokens)
+        self.living.start()
+        said: dict[str, Any] = {}
+        for done in range(0, tokens, chunk):
+            said = self.read(min(chunk, tokens - done), goes_on=True)
+        self.out = None
+        return said
+
+    def read(self, tokens: int, goes_on: bool = False) -> dict[str, Any]:
+        """One pass over this many new tokens of each row: its peak, its operators, and the cache after it.
+
+        Where no cache is kept, it reads all tokens that there are. `goes_on` says that it is part of a longer pass.
+        """
         import torch
 
-        with torch.no_grad(), self.track, self.masks.in_place_of(self.masking):
+        with torch.no_grad(), self.track, self.masks.in_place_of(self.masking), caching.without_streams():
             self.masks.tokens += tokens
-            self.living.start()
-            ids = torch.ones(self.rows, tokens, dtype=torch.long)
+            if not goes_on:
+                self.living.start()
+            keeps = self.case["cache"] != "none"
+            ids = torch.ones(self.rows, tokens if keeps else self.masks.tokens, dtype=torch.long)
             # Without Masks, a mask of ones would be taken for one that hides something.
             mask = torch.ones(self.rows, self.masks.tokens, dtype=torch.long) if self.with_mask() else None
-            out = self.model(
-                input_ids=ids, attention_mask=mask, past_key_values=self.cache, use_cache=True, **self.more
+            self.out = self.model(
+                input_ids=ids, attention_mask=mask, past_key_values=self.cache, use_cache=keeps, **self.more
             )
-            self.cache = out.past_key_values
-            scores = out.logits[:, -1].to(copy=True, dtype=torch.float32)
+            self.cache = self.out.past_key_values if keeps else None
+            scores = self.out.logits[:, -1].to(copy=True, dtype=torch.float32)
             torch.argmax(scores, dim=-1)
+            if not goes_on:
+                self.out = None
+        return self.said()
+
+    def said(self) -> dict[str, Any]:
         grown = weighed(self.own(self.model)) - self.weights_bytes if self.case["quantization"] is not None else 0
-        return {**self.living.said(grown), "cache_bytes": self.cache_bytes()}
+        whole, away = caching.stored(self.cache)
+        return {**self.living.said(grown), "cache_bytes": whole, "away_bytes": away}
 
     def with_mask(self) -> bool:
         return self.masking is not None or bool(self.case["padded"])
 
-    def cache_bytes(self) -> int:
-        return sum(storages(kept_tensors(self.cache, set())).values())
-
-    def lengthen(self, tokens: int) -> bool:
-        """Make the cache as if `tokens` tokens had been read; False where a layer is not known well enough for that."""
-        layers = getattr(self.cache, "layers", ())
-        names = {type(layer).__name__ for layer in layers}
-        if GROWING not in names or names - {GROWING, STATES}:
-            return False
+    def lengthen(self, steps: int) -> bool:
+        """Make the cache as if the prompt and `steps` tokens after it had been read; False where that is not known."""
         with self.track:
-            for layer in layers:
-                if type(layer).__name__ == GROWING:
-                    layer.keys = layer.keys.new_empty((*layer.keys.shape[:-2], tokens, layer.keys.shape[-1]))
-                    layer.values = layer.values.new_empty((*layer.values.shape[:-2], tokens, layer.values.shape[-1]))
-        self.masks.tokens = tokens
-        return True
+            done = bool(caching.lengthen(self.cache, self.case["prompt_tokens"], steps))
+        if done:
+            self.masks.tokens = self.case["prompt_tokens"] + steps
+        return done

@@ -6,6 +6,7 @@ functions of the package that quantizes, so that the sizes are the package's own
 
 from __future__ import annotations  # The target may run an older Python than this program does.
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -41,7 +42,6 @@ def quantize(model: Any, case: dict[str, Any], transformers: Any) -> None:
     from transformers.quantizers.auto import AutoHfQuantizer
 
     dtype = getattr(torch, case["dtype"])
-    check_package(case["package"])
     quantizer = AutoHfQuantizer.from_config(configuration(case, transformers), pre_quantized=False)
     with unset_fake_temporarily():  # parameters of a class of their own cannot be made of fake tensors
         quantizer.preprocess_model(model=model, device_map={"": case["device"]}, dtype=dtype)
@@ -58,15 +58,18 @@ def quantize(model: Any, case: dict[str, Any], transformers: Any) -> None:
             module._parameters[name] = empty(module.bias.shape, dtype)
 
 
-def check_package(named: str | None) -> None:
-    """Raises:
-    ValueError: another version is installed than the question was about.
+def check(packages: Sequence[str]) -> None:
+    """See that these are installed, each a name and a version.
+
+    Raises:
+        ValueError: another version is installed than the question was about.
     """
     from importlib import metadata
 
-    name, _, version = (named or "").partition(" ")
-    if name and metadata.version(name) != version:
-        raise ValueError(f"{name} {version} is no longer installed")
+    for package in packages:
+        name, _, version = package.partition(" ")
+        if metadata.version(name) != version:
+            raise ValueError(f"{package} is no longer installed")
 
 
 def empty(shape: Any, dtype: Any) -> Any:

@@ -107,16 +107,18 @@ def generated(model: Any, wanted: dict[str, Any]) -> Any:
     mask = torch.ones_like(ids)
     if wanted["padded"]:
         mask[0, :3] = 0
-    more = {"disable_compile": True} if wanted["cache"] == "static" else {}
-    answer = model.generate(
-        ids,
-        attention_mask=mask,
-        max_new_tokens=wanted["new_tokens"],
-        do_sample=False,
-        cache_implementation=wanted["cache"],
-        return_dict_in_generate=True,
-        **more,
-    )
+    more: dict[str, Any] = {"disable_compile": True} if wanted["cache"] == "static" else {}
+    if wanted["cache"] == "none":
+        more["use_cache"] = False
+    else:
+        more["cache_implementation"] = wanted["cache"]
+    if wanted["cache"] == "quantized":
+        options = {"backend": wanted["cache_backend"], "nbits": wanted.get("cache_bits")}
+        more["cache_config"] = {name: value for name, value in options.items() if value is not None}
+    if wanted.get("chunk_tokens"):
+        more["prefill_chunk_size"] = wanted["chunk_tokens"]
+    given = {"attention_mask": mask, "max_new_tokens": wanted["new_tokens"], "do_sample": False}
+    answer = model.generate(ids, return_dict_in_generate=True, **given, **more)
     return answer.past_key_values
 
 

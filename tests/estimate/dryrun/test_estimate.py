@@ -96,12 +96,11 @@ def test_a_failure_leaves_the_formula_and_says_why() -> None:
         ({"quantization": "bnb_nf4"}, "the version of bitsandbytes is not known"),
         ({"experts_implementation": "eager"}, "experts_implementation=eager"),
         ({"attn_implementation": "flash_attention_2"}, "attn_implementation=flash_attention_2"),
-        ({"cache_implementation": "quantized"}, "cache_implementation=quantized"),
-        ({"use_cache": False}, "use_cache=false"),
+        ({"cache_implementation": "quantized"}, "the version of quanto is not known"),
+        ({"cache_implementation": "quantized", "cache_backend": "hqq"}, "hqq decides by values how it quantizes"),
+        ({"cache_implementation": "offloaded", "device": "cpu"}, "a cache is moved to RAM from a GPU alone"),
         ({"batching": "continuous"}, "batching=continuous"),
-        ({"compile": "forward"}, "compile=forward"),
         ({"speculation": "prompt_lookup"}, "speculation=prompt_lookup"),
-        ({"prefill_chunk_size": 512}, "prefill_chunk_size=512"),
         ({"device": "mps"}, "the device mps"),
     ],
 )
@@ -155,7 +154,34 @@ def test_the_package_that_quantizes_is_part_of_the_question() -> None:
     machine = MACHINE | facts(bitsandbytes__version="0.50.2")
     small = CUDA.changed({"quantization": "bnb_nf4", "cache_implementation": "static"})
     (asked,) = looked_at(small, machine=machine)[2]
-    assert (asked.quantization, asked.package, asked.device) == ("bnb_nf4", "bitsandbytes 0.50.2", "cuda")
+    assert (asked.quantization, asked.packages, asked.device) == ("bnb_nf4", ("bitsandbytes 0.50.2",), "cuda")
+
+
+def test_how_the_cache_is_kept_is_part_of_the_question() -> None:
+    machine = MACHINE | facts(quanto__version="0.2.7")
+
+    def asked(change: dict[str, Any]) -> Case:
+        (one,) = looked_at(CPU.changed(change), machine=machine)[2]
+        return one
+
+    small = asked({"cache_implementation": "quantized", "cache_bits": 2})
+    assert (small.cache, small.cache_backend, small.cache_bits) == ("quantized", "quanto", 2)
+    assert small.packages == ("optimum-quanto 0.2.7",)
+    own = asked({"cache_implementation": "quantized", "cache_backend": "fp8"})
+    assert (own.cache_backend, own.packages) == ("fp8", ())
+    assert asked({"use_cache": False, "prefill_chunk_size": 512}) == asked({"use_cache": False})
+    assert asked({"use_cache": False}).cache == "none"
+    assert asked({"prefill_chunk_size": 512}).chunk_tokens == 512
+
+
+def test_what_is_in_ram_is_no_part_of_the_total() -> None:
+    away = Pass(3 * GIB, GIB, "mul.Tensor", 100, FLASH, away_bytes=2 * GIB)
+    dry = DryRun(DRY.weights, DRY.weights_held_bytes, away, away, away, drawn_out=False)
+    setup = CUDA.changed({"cache_implementation": "offloaded"})
+    rough, close, asked = looked_at(setup, dry)
+    assert asked[0].cache == "offloaded"
+    assert close.memory.kv_cache_bytes == 3 * GIB
+    assert close.memory.total_bytes == DRY.weights_held_bytes + 2 * GIB + (rough.memory.overhead_bytes or 0)
 
 
 def test_rows_and_padding_are_those_of_the_largest_call() -> None:

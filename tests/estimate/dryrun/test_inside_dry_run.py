@@ -115,3 +115,15 @@ def test_one_case_may_fail_and_the_next_is_answered(small: Any) -> None:
 def test_what_is_no_model_for_text(small: Any, kind: str, told: str) -> None:
     (said,) = inside_dry_run.answers({"config": {"model_type": kind}, "cases": [small.case()]})
     assert told in said["error"]
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "qwen3-moe", "gpt2"])
+def test_weights_by_layer(small: Any, name: str) -> None:
+    (said,) = small.dry(name, small.case())
+    layers = said["by_layer"]
+    assert len(layers["layers"]) == 4
+    assert len(set(layers["layers"])) == 1
+    assert layers["embedding"] >= 2000 * 256 * 2
+    assert (layers["head"] == 0) == (name in ("qwen3", "gpt2"))  # tied to the embedding
+    whole = sum(layers["layers"]) + layers["embedding"] + layers["head"] + layers["rest"]
+    assert whole == said["weights_held_bytes"]

@@ -65,7 +65,7 @@ def test_weights_are_written_out_for_many_rows(small: Any) -> None:
 
 def test_another_version_than_was_asked_about(small: Any) -> None:
     pytest.importorskip("bitsandbytes")
-    (said,) = small.dry("llama", small.case(quantization="bnb_nf4", package="bitsandbytes 0.0.1"))
+    (said,) = small.dry("llama", small.case(quantization="bnb_nf4", packages=["bitsandbytes 0.0.1"]))
     assert "0.0.1 is no longer installed" in said["error"]
 
 
