@@ -35,7 +35,7 @@ def built(config: dict[str, Any], case: dict[str, Any], transformers: Any) -> An
         model = kind.from_config(whole, **given)
     keep_in_float32(model, dtype)
     if case["quantization"] is not None:
-        quantizing.quantize(model, case, transformers)
+        quantizing.quantize(model, case, config.get("quantization_config"), transformers)
     model.tie_weights()
     return model.eval()
 

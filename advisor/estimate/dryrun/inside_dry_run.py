@@ -128,6 +128,8 @@ def drawn_out(model: Any, case: dict[str, Any], transformers: Any) -> list[dict[
     prompt, new = case["prompt_tokens"], case["new_tokens"]
     if case["cache"] not in ("dynamic", "static") or case["chunk_tokens"] is not None:
         raise ValueError("a long prompt of layers that go through it in a loop takes too long")
+    if case["quantization"] is not None:
+        following.Run(model, case, transformers, building.own_storages).read(1)  # may change the weights
     found = []
     for length in SHORT:
         run = following.Run(model, case, transformers, building.own_storages)

@@ -9,9 +9,12 @@ from __future__ import annotations  # The target may run an older Python than th
 from collections.abc import Sequence
 from typing import Any
 
+STORED = "checkpoint"
+"""The scheme of weights that are quantized in the checkpoint already."""
 
-def configuration(case: dict[str, Any], transformers: Any) -> Any:
-    """The `quantization_config` that a user would write for this case.
+
+def configuration(case: dict[str, Any], stored: Any, transformers: Any) -> Any:
+    """The `quantization_config` that a user would write for this case, or the one `stored` with the checkpoint.
 
     Raises:
         ValueError: nobody has written down what this scheme stores.
@@ -19,6 +22,8 @@ def configuration(case: dict[str, Any], transformers: Any) -> Any:
     import torch
 
     scheme = case["quantization"]
+    if scheme == STORED and isinstance(stored, dict) and is_of_bitsandbytes(stored):
+        return transformers.BitsAndBytesConfig.from_dict(dict(stored))
     if scheme == "bnb_int8":
         return transformers.BitsAndBytesConfig(load_in_8bit=True)
     if scheme in ("bnb_nf4", "bnb_nf4_double", "bnb_fp4"):
@@ -31,7 +36,13 @@ def configuration(case: dict[str, Any], transformers: Any) -> Any:
     raise ValueError(f"the dry run does not know {scheme}")
 
 
-def quantize(model: Any, case: dict[str, Any], transformers: Any) -> None:
+def is_of_bitsandbytes(stored: dict[str, Any]) -> bool:
+    """Older checkpoints name no method."""
+    named = stored.get("quant_method", "bitsandbytes")
+    return named == "bitsandbytes" and bool(stored.get("load_in_4bit") or stored.get("load_in_8bit"))
+
+
+def quantize(model: Any, case: dict[str, Any], stored: Any, transformers: Any) -> None:
     """Replace the modules that the library would, and fill them; the caller has entered FakeTensorMode.
 
     Raises:
@@ -42,10 +53,10 @@ def quantize(model: Any, case: dict[str, Any], transformers: Any) -> None:
     from transformers.quantizers.auto import AutoHfQuantizer
 
     dtype = getattr(torch, case["dtype"])
-    quantizer = AutoHfQuantizer.from_config(configuration(case, transformers), pre_quantized=False)
+    quantizer = AutoHfQuantizer.from_config(configuration(case, stored, transformers), pre_quantized=False)
     with unset_fake_temporarily():  # parameters of a class of their own cannot be made of fake tensors
         quantizer.preprocess_model(model=model, device_map={"": case["device"]}, dtype=dtype)
-        if case["quantization"].endswith("double"):
+        if getattr(quantizer.quantization_config, "bnb_4bit_use_double_quant", False):
             know_the_scales()
     for place, module in list(model.named_modules()):
         fill = FILLED.get(type(module).__name__)
@@ -56,6 +67,8 @@ def quantize(model: Any, case: dict[str, Any], transformers: Any) -> None:
             raise ValueError(f"{type(module).__name__} at {place} is not known")
         for name in left:
             module._parameters[name] = empty(module.bias.shape, dtype)
+        if case["quantization"] == STORED and (state := getattr(module, "quant_state", None)) and state.nested:
+            state.state2.code = torch.empty(256, dtype=torch.float32)  # each layer reads its own from the file
 
 
 def check(packages: Sequence[str]) -> None:

@@ -90,7 +90,7 @@ def quantized(name: str, wanted: dict[str, Any], folder: Any) -> Any:
 
     dtype = getattr(torch, wanted["dtype"])
     made(name, dtype=wanted["dtype"]).save_pretrained(folder)
-    configuration = inside_dry_run.building.quantizing.configuration(wanted, transformers)
+    configuration = inside_dry_run.building.quantizing.configuration(wanted, None, transformers)
     loaded = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, quantization_config=configuration, device_map={"": "cpu"}
     )

@@ -100,6 +100,7 @@ def test_a_failure_leaves_the_formula_and_says_why() -> None:
         ({"cache_implementation": "quantized", "cache_backend": "hqq"}, "hqq decides by values how it quantizes"),
         ({"cache_implementation": "offloaded", "device": "cpu"}, "a cache is moved to RAM from a GPU alone"),
         ({"batching": "continuous"}, "batching=continuous"),
+        ({"compile": "forward"}, "compile=forward"),
         ({"speculation": "prompt_lookup"}, "speculation=prompt_lookup"),
         ({"device": "mps"}, "the device mps"),
     ],
@@ -116,7 +117,10 @@ def test_setups_that_are_not_plain(change: dict[str, Any], why: str) -> None:
     [
         ({"machine": MACHINE | facts(transformers__version="4.57.1")}, "transformers before 5.0"),
         ({"load": Workload(task="train")}, "the task train"),
-        ({"of": model(model__checkpoint_quantization="gptq")}, "a quantized checkpoint"),
+        (
+            {"of": model(model__checkpoint_quantization="gptq")},
+            "a checkpoint stored as gptq, which a package of its own lays out",
+        ),
         ({"of": model(model__needs_remote_code=True)}, "code of the model's own"),
         ({"machine": MACHINE | facts(gpu__capability=7.5)}, "SDPA's plain path"),
     ],
@@ -155,6 +159,15 @@ def test_the_package_that_quantizes_is_part_of_the_question() -> None:
     small = CUDA.changed({"quantization": "bnb_nf4", "cache_implementation": "static"})
     (asked,) = looked_at(small, machine=machine)[2]
     assert (asked.quantization, asked.packages, asked.device) == ("bnb_nf4", ("bitsandbytes 0.50.2",), "cuda")
+
+
+def test_a_checkpoint_that_is_quantized_already() -> None:
+    machine = MACHINE | facts(bitsandbytes__version="0.50.2")
+    stored = model(model__checkpoint_quantization="bitsandbytes")
+    (asked,) = looked_at(CPU, machine=machine, of=stored)[2]
+    assert (asked.quantization, asked.packages) == ("checkpoint", ("bitsandbytes 0.50.2",))
+    twice = looked_at(CPU.changed({"quantization": "bnb_nf4"}), machine=machine, of=stored)[1]
+    assert twice.basis_note == "no dry run: weights that are quantized twice"
 
 
 def test_how_the_cache_is_kept_is_part_of_the_question() -> None:

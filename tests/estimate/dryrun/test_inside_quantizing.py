@@ -35,6 +35,32 @@ def test_every_byte_of_weights_and_scales(small: Any, tmp_path: Path, name: str,
     assert peak == pytest.approx(real, rel=PEAK_TOLERANCE)
 
 
+@pytest.mark.parametrize("scheme", ["bnb_int8", "bnb_nf4_double"])
+def test_a_checkpoint_that_is_quantized_already(small: Any, tmp_path: Path, scheme: str) -> None:
+    """As it is loaded; the config.json that was saved with it says how."""
+    pytest.importorskip("bitsandbytes")
+    import json
+
+    import transformers
+
+    small.quantized("llama", small.case(quantization=scheme), tmp_path / "plain").save_pretrained(tmp_path / "small")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "small", device_map={"": "cpu"}).eval()
+    loaded = inside_dry_run.building.weights(model)
+    config = json.loads((tmp_path / "small" / "config.json").read_text(encoding="utf-8"))
+    wanted = small.case(quantization="checkpoint", device="cuda")  # where nothing is packed anew
+    (said,) = inside_dry_run.answers({"config": config, "cases": [wanted]})
+    assert {group: types for group, types in said["weights"].items() if group != "scales"} == {
+        group: types for group, types in loaded.items() if group != "scales"
+    }
+    assert sum(said["weights"]["scales"].values()) == sum(loaded["scales"].values())
+
+
+def test_a_checkpoint_of_another_kind(small: Any) -> None:
+    config = {**small.CONFIGS["llama"], "quantization_config": {"quant_method": "gptq", "bits": 4}}
+    (said,) = inside_dry_run.answers({"config": config, "cases": [small.case(quantization="checkpoint")]})
+    assert "does not know checkpoint" in said["error"]
+
+
 def test_experts_in_one_tensor_and_the_output_stay_as_they_are(small: Any) -> None:
     pytest.importorskip("bitsandbytes")
     (said,) = small.dry("qwen3-moe", small.case(quantization="bnb_int8"))
