@@ -93,10 +93,10 @@ class ByLayer:
 class DryRun:
     """What one case stores and needs. The steps are None where only one token is generated.
 
-    `weights` are bytes by group of modules (`embedding`, `head`, `linear`, `experts`, `other`, `buffers`) and type;
-    `weights_held_bytes` counts each tensor as the allocator rounds it. `drawn_out` says that the peak of the prompt was
-    drawn out in a straight line from shorter ones. `fullest_step` is one in which a quantized cache takes in the tokens
-    that it kept as they were.
+    `weights` are bytes by type and group of modules (`embedding`, `head`, `linear`, `experts`, `scales`, `other`,
+    `buffers`); `weights_held_bytes` counts each tensor as the allocator rounds it. `drawn_out` says that the peak of
+    the prompt was drawn out in a straight line from shorter ones. `fullest_step` is one in which a quantized cache
+    takes in the tokens that it kept as they were.
     """
 
     weights: Mapping[str, Mapping[str, int]]

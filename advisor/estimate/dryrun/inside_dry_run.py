@@ -5,9 +5,10 @@ FakeTensorMode, its code run on a prompt and on single tokens, and every storage
 up to 512 bytes as the CUDA allocator does. Nothing is allocated, downloaded or computed, and no code of a repository
 is run. The fake tensors say that they are on the CPU: on the device `meta` attention takes its plain path.
 
-Request: {"config": {...}, "cases": [{"dtype", "attn_implementation", "cache": "dynamic" | "static", "rows",
-"prompt_tokens", "new_tokens", "padded": bool, "last_logits": bool}]}. Answer: {"versions": {...}, "cases": [...]}, for
-each case what `case_answer` says, or {"error": why}; no cases where torch or transformers is missing.
+Request: {"config": {...}, "cases": [{"dtype", "attn_implementation", "cache": "dynamic" | "static" | "offloaded" |
+"offloaded_static" | "quantized" | "none", "rows", "prompt_tokens", "new_tokens", "padded": bool, "last_logits": bool,
+and what `PLAIN` holds}]}. Answer: {"versions": {...}, "cases": [...]}, for each case what `case_answer` says, or
+{"error": why}; no cases where torch or transformers is missing.
 """
 
 from __future__ import annotations  # The target may run an older Python than this program does.
