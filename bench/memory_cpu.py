@@ -14,12 +14,13 @@ import statistics
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from advisor import child
+from advisor.conflicts import BITSANDBYTES
 from advisor.estimate.dryrun import ask
 
 CHILDREN = 2
@@ -92,6 +93,34 @@ CASES = tuple(
         ("float32", "bfloat16"), ("eager", "sdpa"), (1, 4), (64, 512)
     )
 )
+PLAIN = ask.Case("bfloat16", "sdpa", "dynamic", 2, 256, 6, False)
+IN_BLOCKS = {**SMALL, "intermediate_size": 384}
+"""Rows that are whole blocks of 64: bitsandbytes packs others for no CPU."""
+OTHER_CONFIGS: dict[str, dict[str, Any]] = {
+    "llama": {**IN_BLOCKS, "model_type": "llama"},
+    "gpt2": CONFIGS["gpt2"],
+    "qwen3_moe": {**IN_BLOCKS, **EXPERTS, "model_type": "qwen3_moe"},
+    "mixtral": {**CONFIGS["mixtral"]},
+}
+OTHERS: tuple[tuple[str, str, ask.Case], ...] = (
+    *(("llama", scheme, replace(PLAIN, quantization=scheme)) for scheme in BITSANDBYTES),
+    ("gpt2", "bnb_nf4", replace(PLAIN, quantization="bnb_nf4", dtype="float32")),
+    ("gpt2", "bnb_int8", replace(PLAIN, quantization="bnb_int8")),
+    ("qwen3_moe", "bnb_int8", replace(PLAIN, quantization="bnb_int8", dtype="float16")),
+    ("qwen3_moe", "batched_mm", replace(PLAIN, experts="batched_mm", dtype="float32")),
+    ("mixtral", "batched_mm", replace(PLAIN, experts="batched_mm")),
+    ("llama", "cache: fp8", replace(PLAIN, cache="quantized", cache_backend="fp8")),
+    ("llama", "cache: quanto, 4 bits", replace(PLAIN, cache="quantized", cache_backend="quanto", cache_bits=4)),
+    (
+        *("llama", "cache: quanto, 2 bits"),
+        replace(PLAIN, cache="quantized", cache_backend="quanto", cache_bits=2, new_tokens=140),
+    ),
+    ("llama", "cache: none", replace(PLAIN, cache="none")),
+    ("llama", "cache: static", replace(PLAIN, cache="static")),
+    ("llama", "prompt in chunks", replace(PLAIN, rows=4, prompt_tokens=896, chunk_tokens=256)),
+    ("llama", "prompt in chunks, static", replace(PLAIN, cache="static", rows=4, prompt_tokens=896, chunk_tokens=256)),
+)
+OTHER_TABLE = "Quantized and other caches"
 EXACT_KV, PEAK = "KV cache bytes", "peak memory"
 
 
@@ -111,9 +140,26 @@ def compared(answer: dict[str, Any], real: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"dry run: {answer.get('error')}"}
     if "error" in real:
         return {"error": f"run: {real['error']}"}
-    predicted = {"cache_bytes": said.passes[-1].cache_bytes, "peak_bytes": max(one.peak_bytes for one in said.passes)}
-    errors = {name: predicted[name] / real[name] - 1 for name in predicted}
+    last = said.last_step or said.prompt
+    predicted = {"cache_bytes": last.cache_bytes, "peak_bytes": max(one.peak_bytes for one in said.passes)}
+    if "weights_bytes" in real:
+        predicted["weights_bytes"] = said.weights_held_bytes
+    errors = {name: share(predicted[name], real[name]) for name in predicted}
     return {"predicted": predicted, "measured": real, "errors": errors}
+
+
+def share(predicted: int, real: int) -> float:
+    """The error against what was measured; two nothings are equal."""
+    return 0.0 if predicted == real else predicted / real - 1
+
+
+def others_table(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line for each setup."""
+    lines = []
+    for row in rows:
+        found = {name: f"{row['errors'][key]:+.1%}" for name, key in OTHER_KINDS.items()} if "errors" in row else {}
+        lines.append({"setup": f"{row['model']}, {row['dtype']}, {row['setup']}", **found})
+    return lines
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -140,6 +186,7 @@ def worst(rows: Sequence[dict[str, Any]]) -> str:
 
 
 NAMED = ("model", "dtype", "attn_implementation")
+OTHER_KINDS = {"weights": "weights_bytes", "KV cache": "cache_bytes", "peak memory": "peak_bytes"}
 KINDS = {EXACT_KV: "cache_bytes", PEAK: "peak_bytes"}
 
 
@@ -170,7 +217,7 @@ def result(rows: Sequence[dict[str, Any]], versions: dict[str, str]) -> dict[str
     return {**found, "versions": versions, "rows": list(rows)}
 
 
-def asked(names: Sequence[str], seconds: float) -> dict[str, Any]:
+def asked(names: Sequence[str], others: Sequence[tuple[str, str, ask.Case]], seconds: float) -> dict[str, Any]:
     """What the child says of these types.
 
     Raises:
@@ -180,6 +227,7 @@ def asked(names: Sequence[str], seconds: float) -> dict[str, Any]:
         "configs": {name: CONFIGS[name] for name in names},
         "cases": [asdict(case) for case in CASES],
         "seconds": seconds,
+        "others": [{"config": OTHER_CONFIGS[name], "case": asdict(case)} for name, _, case in others],
         "dry_run": str(ask.PROGRAMS[0]),
     }
     quiet = {**ask.QUIET_ENVIRONMENT, "OMP_NUM_THREADS": "1"}
@@ -197,7 +245,7 @@ def main() -> None:
     versions = {name: metadata.version(name) for name in ("torch", "transformers")}
     names = list(CONFIGS)
     with ThreadPoolExecutor(CHILDREN) as pool:
-        parts = pool.map(lambda first: asked(names[first::CHILDREN], seconds), range(CHILDREN))
+        parts = pool.map(lambda first: asked(names[first::CHILDREN], OTHERS[first::CHILDREN], seconds), range(CHILDREN))
         answers = list(parts)
     measured = {name: found for answer in answers for name, found in answer["measured"].items()}
     said = {name: found for answer in answers for name, found in answer["said"].items()}
@@ -209,7 +257,14 @@ def main() -> None:
             continue
         for case, one, real in zip(CASES, said[name], measured[name], strict=True):
             rows.append({**about, **asdict(case), **compared(one, real)})
-    print(json.dumps(result(rows, versions), indent=1))
+    found = result(rows, versions)
+    other_rows = []
+    for first, answer in enumerate(answers):
+        for (name, setup, case), one in zip(OTHERS[first::CHILDREN], answer["others"], strict=True):
+            other = {"model": name, "setup": setup, **asdict(case)}
+            other_rows.append({**other, **compared(one["said"], one["measured"])})
+    found["tables"][OTHER_TABLE] = others_table([row for row in other_rows if "errors" in row])
+    print(json.dumps({**found, "others": other_rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 Load = Callable[[str], ModuleType]
-PASS = {"peak_bytes": 300, "at": "mm", "operators": 1, "attention": [], "cache_bytes": 100}
+PASS = {"peak_bytes": 300, "at": "mm", "operators": 1, "attention": [], "cache_bytes": 100, "away_bytes": 0}
 ANSWER: dict[str, Any] = {
     "weights": {"linear": {"float32": 4}},
     "weights_held_bytes": 512,
     "prompt": PASS,
     "first_step": None,
     "last_step": None,
+    "fullest_step": None,
+    "by_layer": {"layers": [4], "embedding": 0, "head": 0, "rest": 0},
     "drawn_out": False,
 }
 SETUP = {"model": "llama", "dtype": "float32", "attn_implementation": "sdpa"}

@@ -12,7 +12,10 @@ from typing import Any
 from advisor import child, kept
 from advisor.facts import Unknown
 
-PROGRAMS = tuple(Path(__file__).with_name(f"inside_{name}.py") for name in ("dry_run", "following", "building"))
+PROGRAMS = tuple(
+    Path(__file__).with_name(f"inside_{name}.py")
+    for name in ("dry_run", "following", "answering", "caching", "building", "quantizing")
+)
 LIMIT_SECONDS = 60.0
 """Four seconds of imports and one to two for each case of a dense model of 8 billion parameters, on two cores."""
 QUIET_ENVIRONMENT = {
@@ -28,7 +31,12 @@ UNREAD = Unknown("the child gave an unexpected answer")
 
 @dataclass(frozen=True)
 class Case:
-    """One call of generate: `cache` is `dynamic` or `static`, `padded` that prompts of one call differ in length."""
+    """One call of generate: `cache` is that of the knob or `none`, `padded` that prompts of one call differ in length.
+
+    `device` is whose kernels run (`cpu`, `cuda`), `experts` how those of a mixture are computed (None: as the library
+    decides), `quantization` the scheme of the knob, `packages` names and versions of what quantizes,
+    `chunk_tokens` how many tokens of a prompt one pass reads.
+    """
 
     dtype: str
     attn_implementation: str
@@ -38,6 +46,13 @@ class Case:
     new_tokens: int
     padded: bool
     last_logits: bool = True
+    device: str = "cpu"
+    experts: str | None = None
+    quantization: str | None = None
+    packages: tuple[str, ...] = ()
+    cache_backend: str | None = None
+    cache_bits: int | None = None
+    chunk_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,7 @@ class Pass:
     """One forward pass. Bytes of the cache's storages after it, and of everything else beside the weights at its peak.
 
     `at` is the operator that made the peak, `operators` how many ran, `attention` the fused attention kernels of them.
+    `away_bytes` of the cache are in RAM, and no part of the peak.
     """
 
     cache_bytes: int
@@ -52,19 +68,35 @@ class Pass:
     at: str
     operators: int
     attention: tuple[str, ...]
+    away_bytes: int = 0
 
     @property
     def peak_bytes(self) -> int:
-        return self.cache_bytes + self.beside_bytes
+        return self.cache_bytes - self.away_bytes + self.beside_bytes
+
+
+@dataclass(frozen=True)
+class ByLayer:
+    """Bytes of the weights as the allocator rounds each: of the layers in their order, and of what stands around them.
+
+    `head` is 0 where the output is tied to the embedding, `rest` norms, buffers and smaller stacks (of a model that
+    sees). Together they are `weights_held_bytes`.
+    """
+
+    layers: tuple[int, ...]
+    embedding: int
+    head: int
+    rest: int
 
 
 @dataclass(frozen=True)
 class DryRun:
     """What one case stores and needs. The steps are None where only one token is generated.
 
-    `weights` are bytes by group of modules (`embedding`, `head`, `linear`, `experts`, `other`, `buffers`) and type;
-    `weights_held_bytes` counts each tensor as the allocator rounds it. `drawn_out` says that the peak of the prompt was
-    drawn out in a straight line from shorter ones.
+    `weights` are bytes by type and group of modules (`embedding`, `head`, `linear`, `experts`, `scales`, `other`,
+    `buffers`); `weights_held_bytes` counts each tensor as the allocator rounds it. `drawn_out` says that the peak of
+    the prompt was drawn out in a straight line from shorter ones. `fullest_step` is one in which a quantized cache
+    takes in the tokens that it kept as they were.
     """
 
     weights: Mapping[str, Mapping[str, int]]
@@ -73,6 +105,8 @@ class DryRun:
     first_step: Pass | None
     last_step: Pass | None
     drawn_out: bool
+    by_layer: ByLayer | None = None
+    fullest_step: Pass | None = None
 
     @property
     def parameters_bytes(self) -> int:
@@ -81,7 +115,8 @@ class DryRun:
 
     @property
     def passes(self) -> tuple[Pass, ...]:
-        return tuple(one for one in (self.prompt, self.first_step, self.last_step) if one is not None)
+        found = (self.prompt, self.first_step, self.last_step, self.fullest_step)
+        return tuple(one for one in found if one is not None)
 
 
 Outcome = DryRun | Unknown
@@ -156,20 +191,29 @@ def read(answer: Any) -> DryRun | None:
         case {
             "weights": dict(weights),
             "weights_held_bytes": int(held),
+            "by_layer": dict(by_layer),
             "prompt": dict(prompt),
             "first_step": dict() | None as first,
             "last_step": dict() | None as last,
+            "fullest_step": dict() | None as fullest,
             "drawn_out": bool(drawn_out),
         } if all(map(_are_sizes, weights.values())) and held > 0:
-            passes = [None if one is None else _pass(one) for one in (prompt, first, last)]
-            lost = [
-                one
-                for one, given in zip(passes, (prompt, first, last), strict=True)
-                if given is not None and one is None
-            ]
-            if passes[0] is None or lost:
+            given = (prompt, first, last, fullest)
+            passes = [None if one is None else _pass(one) for one in given]
+            lost = any(one is None and before is not None for one, before in zip(passes, given, strict=True))
+            layers = _by_layer(by_layer)
+            if passes[0] is None or lost or layers is None:
                 return None
-            return DryRun(weights, held, passes[0], passes[1], passes[2], drawn_out)
+            return DryRun(weights, held, passes[0], passes[1], passes[2], drawn_out, layers, passes[3])
+    return None
+
+
+def _by_layer(one: Mapping[str, Any]) -> ByLayer | None:
+    match one:
+        case {"layers": list(layers), "embedding": int(embedding), "head": int(head), "rest": int(rest)}:
+            sizes = (*layers, embedding, head, rest)
+            if all(type(size) is int and size >= 0 for size in sizes):
+                return ByLayer(tuple(layers), embedding, head, rest)
     return None
 
 
@@ -185,6 +229,7 @@ def _pass(one: Mapping[str, Any]) -> Pass | None:
             "operators": int(operators),
             "attention": list(attention),
             "cache_bytes": int(cache),
-        } if peak >= cache >= 0:
-            return Pass(cache, peak - cache, at, operators, tuple(map(str, attention)))
+            "away_bytes": int(away),
+        } if cache >= away >= 0 and peak >= cache - away:
+            return Pass(cache, peak - cache + away, at, operators, tuple(map(str, attention)), away)
     return None

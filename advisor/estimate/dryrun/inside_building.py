@@ -3,8 +3,11 @@
 from __future__ import annotations  # The target may run an older Python than this program does.
 
 import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
+quantizing: Any = None
+"""The program inside_quantizing.py, which inside_dry_run.py puts here: these programs have no package to import."""
 DROPPED = ("auto_map", "quantization_config", "compression_config", "attn_implementation")
 """Entries of a configuration that would load code or quantize."""
 
@@ -42,9 +45,14 @@ def built(config: dict[str, Any], case: dict[str, Any], transformers: Any) -> An
     dtype = getattr(torch, case["dtype"])
     version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
     named = "dtype" if version >= (4, 56) else "torch_dtype"
+    given = {named: dtype, "attn_implementation": case["attn_implementation"]}
+    if case["experts"] is not None:
+        given["experts_implementation"] = case["experts"]
     with torch.device("cpu"), no_init():
-        model = kind.from_config(whole, attn_implementation=case["attn_implementation"], **{named: dtype})
+        model = kind.from_config(whole, **given)
     keep_in_float32(model, dtype)
+    if case["quantization"] is not None:
+        quantizing.quantize(model, case, config.get("quantization_config"), transformers)
     model.tie_weights()
     return model.eval()
 
@@ -86,21 +94,66 @@ def keep_in_float32(model: Any, dtype: Any) -> None:
 
 
 def weights(model: Any) -> dict[str, dict[str, int]]:
-    """Bytes of parameters and buffers by group of modules and type, each storage once."""
+    """Bytes of parameters, scales and buffers by group of modules and type, each storage once."""
     found: dict[str, dict[str, int]] = {}
+    for name, tensor in named(model):
+        types = found.setdefault(name, {})
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        types[dtype] = types.get(dtype, 0) + tensor.untyped_storage().nbytes()
+    return found
+
+
+def named(model: Any) -> Iterator[tuple[str, Any]]:
+    """Each storage once, by a tensor of it and the group of its module."""
+    for _, kind, tensor in placed(model):
+        yield kind, tensor
+
+
+def placed(model: Any) -> Iterator[tuple[str, str, Any]]:
+    """Each storage once: the path of its module, the group, and a tensor of it."""
     seen: set[int] = set()
     head = model.get_output_embeddings()
     for place, module in model.named_modules():
-        own = [(name, tensor, False) for name, tensor in module.named_parameters(recurse=False)]
-        own += [(name, tensor, True) for name, tensor in module.named_buffers(recurse=False)]
-        for name, tensor, buffer in own:
-            storage = tensor.untyped_storage()
-            if storage._cdata not in seen:
-                seen.add(storage._cdata)
-                types = found.setdefault("buffers" if buffer else group(place, module, name, tensor, head), {})
-                dtype = str(tensor.dtype).removeprefix("torch.")
-                types[dtype] = types.get(dtype, 0) + storage.nbytes()
-    return found
+        own = [(group(place, module, name, one, head), one) for name, one in module.named_parameters(recurse=False)]
+        own += [("scales", tensor) for tensor in quantizing.states(module)]
+        own += [("buffers", tensor) for tensor in module.buffers(recurse=False)]
+        for kind, tensor in own:
+            if (key := tensor.untyped_storage()._cdata) not in seen:
+                seen.add(key)
+                yield place, kind, tensor
+
+
+def by_layer(model: Any, rounded: Callable[[int], int]) -> dict[str, Any]:
+    """Bytes of each layer of the largest stack, of the embedding, of the output, and of what else there is.
+
+    An output that is tied to the embedding has none of its own. Of several stacks (a model that sees has two) the
+    smaller ones count as `rest`.
+    """
+    stacks: dict[str, dict[int, int]] = {}
+    found = {"embedding": 0, "head": 0, "rest": 0}
+    for place, kind, tensor in placed(model):
+        size = rounded(tensor.untyped_storage().nbytes())
+        prefix, index = stack_of(place)
+        if kind in ("embedding", "head"):
+            found[kind] += size
+        elif index is None:
+            found["rest"] += size
+        else:
+            layers = stacks.setdefault(prefix, {})
+            layers[index] = layers.get(index, 0) + size
+    largest = max(stacks, key=lambda prefix: sum(stacks[prefix].values()), default="")
+    found["rest"] += sum(sum(layers.values()) for prefix, layers in stacks.items() if prefix != largest)
+    layers = stacks.get(largest, {})
+    return {**found, "layers": [layers[index] for index in sorted(layers)]}
+
+
+def stack_of(place: str) -> tuple[str, int | None]:
+    """The path of the list of layers that a module stands in, and its place there; None where it is in no list."""
+    parts = place.split(".")
+    for at, part in enumerate(parts):
+        if part.isdecimal():
+            return ".".join(parts[:at]), int(part)
+    return "", None
 
 
 def group(place: str, module: Any, name: str, parameter: Any, head: Any) -> str:
@@ -117,7 +170,7 @@ def group(place: str, module: Any, name: str, parameter: Any, head: Any) -> str:
     return "linear" if name == "weight" and linear else "other"
 
 
-def own_storages(model: Any) -> dict[int, int]:
-    """Bytes of every storage of parameters and buffers, by its identity."""
-    own = (tensor.untyped_storage() for tensor in [*model.parameters(), *model.buffers()])
-    return {storage._cdata: storage.nbytes() for storage in own}
+def own_storages(model: Any) -> dict[int, tuple[int, Any]]:
+    """Bytes of every storage of the weights, and the storage, by its identity."""
+    own = (tensor.untyped_storage() for _, tensor in named(model))
+    return {storage._cdata: (storage.nbytes(), storage) for storage in own}

@@ -5,9 +5,10 @@ FakeTensorMode, its code run on a prompt and on single tokens, and every storage
 up to 512 bytes as the CUDA allocator does. Nothing is allocated, downloaded or computed, and no code of a repository
 is run. The fake tensors say that they are on the CPU: on the device `meta` attention takes its plain path.
 
-Request: {"config": {...}, "cases": [{"dtype", "attn_implementation", "cache": "dynamic" | "static", "rows",
-"prompt_tokens", "new_tokens", "padded": bool, "last_logits": bool}]}. Answer: {"versions": {...}, "cases": [...]}, for
-each case what `case_answer` says, or {"error": why}; no cases where torch or transformers is missing.
+Request: {"config": {...}, "cases": [{"dtype", "attn_implementation", "cache": "dynamic" | "static" | "offloaded" |
+"offloaded_static" | "quantized" | "none", "rows", "prompt_tokens", "new_tokens", "padded": bool, "last_logits": bool,
+and what `PLAIN` holds}]}. Answer: {"versions": {...}, "cases": [...]}, for each case what `case_answer` says, or
+{"error": why}; no cases where torch or transformers is missing.
 """
 
 from __future__ import annotations  # The target may run an older Python than this program does.
@@ -32,6 +33,20 @@ line: reading 8192 tokens would take a minute."""
 LINE_TOLERANCE = 0.005
 """How far the short length in the middle may lie off the line through the others."""
 
+PLAIN = {
+    "device": "cpu",
+    "experts": None,
+    "quantization": None,
+    "packages": (),
+    "cache_backend": None,
+    "cache_bits": None,
+    "chunk_tokens": None,
+}
+"""Parts of a case that may be left out."""
+STATIC = ("static", "offloaded_static")
+MODEL = ("dtype", "attn_implementation", "experts", "quantization")
+"""Parts of a case that need a model of their own."""
+
 
 def beside(name: str) -> ModuleType:
     """The program `name` from this folder as a module, whatever the import path holds."""
@@ -44,27 +59,31 @@ def beside(name: str) -> ModuleType:
 
 
 following, building = beside("inside_following.py"), beside("inside_building.py")
+answering, caching, quantizing = (beside(f"inside_{name}.py") for name in ("answering", "caching", "quantizing"))
+following.__dict__.update(answering=answering, caching=caching)
+building.__dict__.update(quantizing=quantizing)
 
 
 def case_answer(model: Any, case: dict[str, Any], transformers: Any) -> dict[str, Any]:
-    """The weights by group and type, and three passes: the prompt, the first step, and the last one.
+    """The weights by group and type and by layer, and the passes: the prompt, the first step, the last, the fullest.
 
     Of a pass: `peak_bytes` of everything beside the weights, the operator that made it, the number of operators, the
-    attention kernels among them, and the bytes of the cache's storages after it. Steps are null where no token is fed
-    back.
+    attention kernels among them, the bytes of the cache's storages after it, and those of them in RAM. Steps are null
+    where no token is fed back.
     """
-    own = building.own_storages(model)
     looped = is_looped(model, case)
-    passes = (drawn_out if looped else exactly)(model, case, transformers, set(own))
+    passes = (drawn_out if looped else exactly)(model, case, transformers)
     for one in passes:
         one.pop("highest", None)
-    prompt, first, last = (*passes, None, None)[:3]
+    prompt, first, last, fullest = (*passes, None, None, None)[:4]
     return {
         "weights": building.weights(model),
-        "weights_held_bytes": sum(following.rounded(size) for size in own.values()),
+        "weights_held_bytes": following.weighed(building.own_storages(model)),
+        "by_layer": building.by_layer(model, following.rounded),
         "prompt": prompt,
         "first_step": first,
         "last_step": last,
+        "fullest_step": fullest,
         "drawn_out": looped,
     }
 
@@ -77,48 +96,64 @@ def is_looped(model: Any, case: dict[str, Any]) -> bool:
     )
 
 
-def exactly(model: Any, case: dict[str, Any], transformers: Any, held: set[int]) -> list[dict[str, Any]]:
-    """The passes as they are; those of one new token have no step."""
+def exactly(model: Any, case: dict[str, Any], transformers: Any) -> list[dict[str, Any]]:
+    """The passes as they are: the prompt, the first step and the last one, and the fullest one where there is any.
+
+    Those of one new token have no step.
+    """
     prompt, new = case["prompt_tokens"], case["new_tokens"]
-    run = following.Run(model, case, transformers, held)
-    passes = [run.read(prompt)]
+    run = following.Run(model, case, transformers, building.own_storages)
+    passes = [run.prompt()]
     if new > 1:
         passes.append(run.read(1))
-    if new == 2 or (new > 2 and case["cache"] == "static"):  # every step meets the whole of a static cache
+    if new == 2 or (new > 2 and case["cache"] in STATIC):  # every step meets the whole of a static cache
         passes.append(passes[-1])
-    elif new > 2 and run.lengthen(prompt + new - 2):
+    elif new > 2 and run.lengthen(new - 2):
         passes.append(run.read(1))
+        fullest = caching.fullest_step(run.cache, new - 1)
+        if fullest is not None and run.lengthen(fullest - 1):
+            passes.append(run.read(1))
     elif new > 2:
         # Two steps, because the first one lets go of the whole prompt in layers that keep a window.
-        run = following.Run(model, case, transformers, held)
+        run = following.Run(model, case, transformers, building.own_storages)
         run.read(prompt + new - 3)
         run.read(1)
         passes.append(run.read(1))
     return passes
 
 
-def drawn_out(model: Any, case: dict[str, Any], transformers: Any, held: set[int]) -> list[dict[str, Any]]:
+def drawn_out(model: Any, case: dict[str, Any], transformers: Any) -> list[dict[str, Any]]:
     """The prompt's peak on the line through short prompts; the steps as they are, with the cache that they meet.
 
     Raises:
         ValueError: the short prompts lie on no line, or the cache cannot be brought to the full length.
     """
     prompt, new = case["prompt_tokens"], case["new_tokens"]
+    if case["cache"] not in ("dynamic", "static") or case["chunk_tokens"] is not None:
+        raise ValueError("a long prompt of layers that go through it in a loop takes too long")
+    if case["quantization"] is not None:
+        following.Run(model, case, transformers, building.own_storages).read(1)  # may change the weights
     found = []
     for length in SHORT:
-        run = following.Run(model, case, transformers, held)
+        run = following.Run(model, case, transformers, building.own_storages)
         found.append(run.read(length))
-    if not run.lengthen(prompt):
+    if not run.lengthen(0):
         raise ValueError("reading a prompt of this length takes too long")
-    cache = run.cache_bytes()
+    cache, _ = caching.stored(run.cache)
     whole = -(-prompt // CHUNK) * CHUNK
     at, beside_bytes = highest_line(found, whole)
     operators = on_the_line([one["operators"] for one in found], "operators", whole)
-    drawn = {"peak_bytes": beside_bytes + cache, "at": at, "operators": operators, "cache_bytes": cache}
+    drawn = {
+        "peak_bytes": beside_bytes + cache,
+        "at": at,
+        "operators": operators,
+        "cache_bytes": cache,
+        "away_bytes": 0,
+    }
     passes = [{**found[-1], **drawn}]
     if new > 1:
         passes.append(run.read(1))
-        run.lengthen(prompt + new - 2)
+        run.lengthen(new - 2)
         passes.append(run.read(1))
     return passes
 
@@ -166,7 +201,7 @@ def answers(request: dict[str, Any]) -> list[dict[str, Any]]:
     gc.enable()
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, case in enumerate(request["cases"]):
-        groups.setdefault((case["dtype"], case["attn_implementation"]), []).append(number)
+        groups.setdefault(tuple(str({**PLAIN, **case}[name]) for name in MODEL), []).append(number)
     found: dict[int, dict[str, Any]] = {}
 
     def of_group(numbers: list[int]) -> list[dict[str, Any]]:
@@ -179,12 +214,14 @@ def answers(request: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def group_answers(request: dict[str, Any], numbers: list[int], transformers: Any) -> list[dict[str, Any]]:
-    """The cases of one type and attention; the caller has entered FakeTensorMode."""
+    """The cases that one model answers; the caller has entered FakeTensorMode."""
     model, found = None, []
     for number in numbers:
-        case = request["cases"][number]
+        case = {**PLAIN, **request["cases"][number]}
         try:
-            model = model or building.built(request["config"], case, transformers)
+            quantizing.check(case["packages"])
+            if model is None or case["quantization"] is not None:  # a first pass may have changed quantized weights
+                model = building.built(request["config"], case, transformers)
             found.append(case_answer(model, case, transformers))
         # A model's code may fail on fake tensors in any way; the next case may still run.
         except Exception as error:

@@ -6,13 +6,15 @@ import collections
 import contextlib
 import inspect
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 BLOCK_BYTES = 512
 """Sizes are rounded up to this (kMinBlockSize of CUDACachingAllocator)."""
-STATES, GROWING = "LinearAttentionLayer", "DynamicLayer"
-"""Classes of cache layers, by name: one whose size never changes, one that holds every token and nothing else."""
+
+answering: Any = None
+caching: Any = None
+"""The programs of that name, which inside_dry_run.py puts here: these programs have no package to import."""
 
 
 def rounded(size: int) -> int:
@@ -20,12 +22,22 @@ def rounded(size: int) -> int:
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
-class Living:
-    """Bytes of the storages that live, except `held` (the weights), and what each operator brought them to."""
+def weighed(own: dict[int, tuple[int, Any]]) -> int:
+    """The bytes that the allocator gives for these storages."""
+    return sum(rounded(size) for size, _ in own.values())
 
-    def __init__(self, held: set[int]) -> None:
-        self.held, self.now = held, 0
+
+class Living:
+    """Bytes of the storages that live beyond the weights that there were, and what each operator brought them to.
+
+    `own` are those weights: bytes and storage by identity. Some are replaced by a first pass, which counts as well.
+    """
+
+    def __init__(self, own: dict[int, tuple[int, Any]]) -> None:
+        self.now = 0
         self.sizes: dict[int, tuple[int, Any]] = {}
+        for key, (size, storage) in own.items():
+            self.watch(key, size, storage)
         self.start()
 
     def start(self) -> None:
@@ -34,13 +46,17 @@ class Living:
         self.highest: dict[str, int] = {"": self.now}
 
     def add(self, tensor: Any) -> None:
+        if tensor.device.type == caching.RAM:
+            return
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key in self.held or key in self.sizes:
-            return
-        size = rounded(storage.nbytes())
-        self.sizes[key] = (size, weakref.ref(storage, lambda _: self.drop(key)))
-        self.now += size
+        if key not in self.sizes:
+            self.now += self.watch(key, storage.nbytes(), storage)
+
+    def watch(self, key: int, size: int, storage: Any) -> int:
+        """Count the storage off when it dies; its size as the allocator rounds it."""
+        self.sizes[key] = (rounded(size), weakref.ref(storage, lambda _: self.drop(key)))
+        return rounded(size)
 
     def drop(self, key: int) -> None:
         size, _ = self.sizes.pop(key, (0, None))
@@ -51,75 +67,45 @@ class Living:
         self.counts[name] += 1
         for leaf in made:
             if hasattr(leaf, "untyped_storage"):
-                self.add(leaf)
+                for tensor in caching.inner(leaf):
+                    self.add(tensor)
         if self.now > self.highest.get(name, 0):
             self.highest[name] = self.now
 
-    def said(self) -> dict[str, Any]:
-        """What this pass did; `highest` is the most that lived after each kind of operator."""
+    def said(self, grown: int) -> dict[str, Any]:
+        """What this pass did; `highest` is the most that lived after each kind of operator.
+
+        `grown` is by how many bytes the weights have grown in the meantime: they count as weights from now on.
+        """
         at = max(self.highest, key=lambda name: self.highest[name])
         return {
-            "peak_bytes": self.highest[at],
+            "peak_bytes": self.highest[at] - grown,
             "at": at,
             "operators": sum(self.counts.values()),
             "attention": sorted(name for name in self.counts if "attention" in name),
-            "highest": self.highest,
+            "highest": {name: size - grown for name, size in self.highest.items()},
         }
 
 
-def tracker(living: Living) -> Any:
-    """A mode that tells `living` of every operator that reaches the device."""
+def tracker(living: Living, device: str) -> Any:
+    """A mode that tells `living` of every operator that reaches the device as `device` would run it."""
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
+
+    parts = answering.parts(device)
 
     class Tracker(TorchDispatchMode):  # type: ignore[misc]  # torch is Any here
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             name = str(func).removeprefix("aten.")
-            if name == "_safe_softmax.default":
+            if name in parts:
                 with self:
-                    return safe_softmax(*args, **(kwargs or {}))
-            out = func(*args, **(kwargs or {}))
+                    return parts[name](*args, **(kwargs or {}))
+            do = answering.REFUSED[name] if answering.is_refused(name, args) else func
+            out = do(*args, **(kwargs or {}))
             living.ran(name, tree_leaves(out))
             return out
 
     return Tracker()
-
-
-def safe_softmax(scores: Any, dim: int, dtype: Any = None) -> Any:
-    """What the operator of SDPA's plain path does inside, where no mode sees it.
-
-    Read off the allocations of torch 2.13: the softmax, a mark for each hidden score, and zeros written in place.
-    """
-    import torch
-
-    out = torch.softmax(scores, dim, dtype=dtype)
-    hidden = torch.all(scores.eq(float("-inf")), dim, keepdim=True)
-    return out.masked_fill_(hidden, 0.0)
-
-
-def storages(tensors: Iterator[Any]) -> dict[int, int]:
-    """Bytes of each storage once, by its identity."""
-    return {storage._cdata: storage.nbytes() for storage in (tensor.untyped_storage() for tensor in tensors)}
-
-
-def kept_tensors(value: Any, seen: set[int]) -> Iterator[Any]:
-    """The floating-point tensors that a cache holds, wherever this version puts them; counters are left out."""
-    import torch
-
-    if id(value) in seen:
-        return
-    seen.add(id(value))
-    if isinstance(value, torch.Tensor):
-        if value.is_floating_point():
-            yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from kept_tensors(part, seen)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from kept_tensors(part, seen)
-    elif "cache" in type(value).__module__ and hasattr(value, "__dict__"):
-        yield from kept_tensors(vars(value), seen)
 
 
 class Masks:
@@ -160,19 +146,12 @@ class Masks:
         return q_length == 1 and kv_length <= self.tokens
 
 
-def new_cache(model: Any, case: dict[str, Any], transformers: Any) -> Any:
-    config = model.config.get_text_config(decoder=True)
-    kind = transformers.StaticCache if case["cache"] == "static" else transformers.DynamicCache
-    last = max(1, case["prompt_tokens"] + case["new_tokens"] - 1)
-    given = {"config": config, "max_cache_len": last, "max_batch_size": case["rows"], "device": "cpu"}
-    known = inspect.signature(kind.__init__).parameters
-    wanted = ("config",) if case["cache"] == "dynamic" else tuple(given)
-    named = any(one.kind is one.VAR_KEYWORD for one in known.values())
-    return kind(**{name: given[name] for name in wanted if name in known or (named and name != "device")})
-
-
 def keeps_last(model: Any) -> bool:
     return "logits_to_keep" in inspect.signature(model.forward).parameters
+
+
+Own = Callable[[Any], "dict[int, tuple[int, Any]]"]
+"""A model's weights: bytes and storage by identity."""
 
 
 class Run:
@@ -181,50 +160,68 @@ class Run:
     Like generate, each pass copies the last logits in float32 and takes the likeliest token of them.
     """
 
-    def __init__(self, model: Any, case: dict[str, Any], transformers: Any, held: set[int]) -> None:
+    def __init__(self, model: Any, case: dict[str, Any], transformers: Any, own: Own) -> None:
         self.model, self.case, self.rows = model, case, case["rows"]
-        self.living, self.masks = Living(held), Masks(case["padded"])
-        self.track = tracker(self.living)
+        self.own, before = own, own(model)
+        self.weights_bytes = weighed(before)
+        self.living, self.masks = Living(before), Masks(case["padded"])
+        self.track = tracker(self.living, case["device"])
         masking: Any = getattr(transformers, "masking_utils", None)
         self.masking = masking if hasattr(masking, "_ignore_causal_mask_sdpa") else None
         self.more = {"logits_to_keep": 1} if case["last_logits"] and keeps_last(model) else {}
         with self.track:
-            self.cache = new_cache(model, case, transformers)
+            self.out: Any = None
+            self.cache = caching.new(model, case, transformers)
 
-    def read(self, tokens: int) -> dict[str, Any]:
-        """One pass over this many new tokens of each row: its peak, its operators, and the cache after it."""
+    def prompt(self) -> dict[str, Any]:
+        """The pass over the prompt: in one, or chunk by chunk."""
+        tokens, chunk = self.case["prompt_tokens"], self.case["chunk_tokens"]
+        if chunk is None or chunk >= tokens:
+            return self.read(tokens)
+        self.living.start()
+        said: dict[str, Any] = {}
+        for done in range(0, tokens, chunk):
+            said = self.read(min(chunk, tokens - done), goes_on=True)
+        self.out = None
+        return said
+
+    def read(self, tokens: int, goes_on: bool = False) -> dict[str, Any]:
+        """One pass over this many new tokens of each row: its peak, its operators, and the cache after it.
+
+        Where no cache is kept, it reads all tokens that there are. `goes_on` says that it is part of a longer pass.
+        """
         import torch
 
-        with torch.no_grad(), self.track, self.masks.in_place_of(self.masking):
+        with torch.no_grad(), self.track, self.masks.in_place_of(self.masking), caching.without_streams():
             self.masks.tokens += tokens
-            self.living.start()
-            ids = torch.ones(self.rows, tokens, dtype=torch.long)
+            if not goes_on:
+                self.living.start()
+            keeps = self.case["cache"] != "none"
+            ids = torch.ones(self.rows, tokens if keeps else self.masks.tokens, dtype=torch.long)
             # Without Masks, a mask of ones would be taken for one that hides something.
             mask = torch.ones(self.rows, self.masks.tokens, dtype=torch.long) if self.with_mask() else None
-            out = self.model(
-                input_ids=ids, attention_mask=mask, past_key_values=self.cache, use_cache=True, **self.more
+            self.out = self.model(
+                input_ids=ids, attention_mask=mask, past_key_values=self.cache, use_cache=keeps, **self.more
             )
-            self.cache = out.past_key_values
-            scores = out.logits[:, -1].to(copy=True, dtype=torch.float32)
+            self.cache = self.out.past_key_values if keeps else None
+            scores = self.out.logits[:, -1].to(copy=True, dtype=torch.float32)
             torch.argmax(scores, dim=-1)
-        return {**self.living.said(), "cache_bytes": self.cache_bytes()}
+            if not goes_on:
+                self.out = None
+        return self.said()
+
+    def said(self) -> dict[str, Any]:
+        grown = weighed(self.own(self.model)) - self.weights_bytes if self.case["quantization"] is not None else 0
+        whole, away = caching.stored(self.cache)
+        return {**self.living.said(grown), "cache_bytes": whole, "away_bytes": away}
 
     def with_mask(self) -> bool:
         return self.masking is not None or bool(self.case["padded"])
 
-    def cache_bytes(self) -> int:
-        return sum(storages(kept_tensors(self.cache, set())).values())
-
-    def lengthen(self, tokens: int) -> bool:
-        """Make the cache as if `tokens` tokens had been read; False where a layer is not known well enough for that."""
-        layers = getattr(self.cache, "layers", ())
-        names = {type(layer).__name__ for layer in layers}
-        if GROWING not in names or names - {GROWING, STATES}:
-            return False
+    def lengthen(self, steps: int) -> bool:
+        """Make the cache as if the prompt and `steps` tokens after it had been read; False where that is not known."""
         with self.track:
-            for layer in layers:
-                if type(layer).__name__ == GROWING:
-                    layer.keys = layer.keys.new_empty((*layer.keys.shape[:-2], tokens, layer.keys.shape[-1]))
-                    layer.values = layer.values.new_empty((*layer.values.shape[:-2], tokens, layer.values.shape[-1]))
-        self.masks.tokens = tokens
-        return True
+            done = bool(caching.lengthen(self.cache, self.case["prompt_tokens"], steps))
+        if done:
+            self.masks.tokens = self.case["prompt_tokens"] + steps
+        return done

@@ -12,19 +12,28 @@ import pytest
 
 from advisor import child
 from advisor.estimate.dryrun import ask as dryrun
-from advisor.estimate.dryrun.ask import Case, DryRun
+from advisor.estimate.dryrun.ask import ByLayer, Case, DryRun
 from advisor.facts import Unknown
 
 CONFIG = {"model_type": "llama", "hidden_size": 64}
 VERSIONS = {"torch": "2.13.0", "transformers": "5.22.2"}
 CASE = Case("bfloat16", "sdpa", "dynamic", 1, 100, 10, padded=False)
-PASS = {"peak_bytes": 300, "at": "mul.Tensor", "operators": 9, "attention": ["flash"], "cache_bytes": 100}
+PASS = {
+    "peak_bytes": 300,
+    "at": "mul.Tensor",
+    "operators": 9,
+    "attention": ["flash"],
+    "cache_bytes": 100,
+    "away_bytes": 0,
+}
 ANSWER = {
     "weights": {"linear": {"bfloat16": 1000}, "buffers": {"float32": 8}},
     "weights_held_bytes": 1536,
+    "by_layer": {"layers": [600, 600], "embedding": 300, "head": 0, "rest": 36},
     "prompt": PASS,
     "first_step": PASS,
     "last_step": {**PASS, "peak_bytes": 200, "cache_bytes": 110},
+    "fullest_step": None,
     "drawn_out": False,
 }
 
@@ -65,7 +74,15 @@ def test_an_answer_is_read(children: Children) -> None:
     assert (found.prompt.cache_bytes, found.prompt.beside_bytes, found.prompt.peak_bytes) == (100, 200, 300)
     assert found.last_step is not None and found.last_step.beside_bytes == 90
     assert len(found.passes) == 3
+    assert found.by_layer == ByLayer((600, 600), 300, 0, 36)
     assert requests[0]["cases"][0]["prompt_tokens"] == 100
+
+
+def test_what_is_in_ram_is_no_part_of_the_peak(children: Children) -> None:
+    children(answered({**ANSWER, "prompt": {**PASS, "cache_bytes": 400, "away_bytes": 350}}))
+    (found,) = asked()
+    assert isinstance(found, DryRun)
+    assert (found.prompt.cache_bytes, found.prompt.peak_bytes, found.prompt.beside_bytes) == (400, 300, 250)
 
 
 def test_a_kept_answer_needs_no_child(children: Children) -> None:
@@ -147,6 +164,8 @@ def test_a_folder_that_cannot_be_written_costs_time_alone(children: Children) ->
         (answered({**ANSWER, "prompt": None}), "unexpected answer"),
         (answered({**ANSWER, "last_step": {}}), "unexpected answer"),
         (answered({**ANSWER, "weights_held_bytes": 0}), "unexpected answer"),
+        (answered({**ANSWER, "by_layer": {**ANSWER["by_layer"], "layers": [1, -1]}}), "unexpected answer"),
+        (answered({**ANSWER, "prompt": {**PASS, "away_bytes": 101}}), "unexpected answer"),
         (answered({**ANSWER, "prompt": {**PASS, "cache_bytes": 301}}), "unexpected answer"),
         (answered(ANSWER, versions={**VERSIONS, "torch": "2.14.0"}), "has changed since"),
     ],

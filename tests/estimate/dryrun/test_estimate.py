@@ -92,14 +92,16 @@ def test_a_failure_leaves_the_formula_and_says_why() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"quantization": "bnb_nf4"}, "quantization=bnb_nf4"),
+        ({"quantization": "torchao_int4"}, "quantization=torchao_int4"),
+        ({"quantization": "bnb_nf4"}, "the version of bitsandbytes is not known"),
+        ({"experts_implementation": "eager"}, "experts_implementation=eager"),
         ({"attn_implementation": "flash_attention_2"}, "attn_implementation=flash_attention_2"),
-        ({"cache_implementation": "quantized"}, "cache_implementation=quantized"),
-        ({"use_cache": False}, "use_cache=false"),
+        ({"cache_implementation": "quantized"}, "the version of quanto is not known"),
+        ({"cache_implementation": "quantized", "cache_backend": "hqq"}, "hqq decides by values how it quantizes"),
+        ({"cache_implementation": "offloaded", "device": "cpu"}, "a cache is moved to RAM from a GPU alone"),
         ({"batching": "continuous"}, "batching=continuous"),
         ({"compile": "forward"}, "compile=forward"),
         ({"speculation": "prompt_lookup"}, "speculation=prompt_lookup"),
-        ({"prefill_chunk_size": 512}, "prefill_chunk_size=512"),
         ({"device": "mps"}, "the device mps"),
     ],
 )
@@ -115,7 +117,10 @@ def test_setups_that_are_not_plain(change: dict[str, Any], why: str) -> None:
     [
         ({"machine": MACHINE | facts(transformers__version="4.57.1")}, "transformers before 5.0"),
         ({"load": Workload(task="train")}, "the task train"),
-        ({"of": model(model__checkpoint_quantization="gptq")}, "a quantized checkpoint"),
+        (
+            {"of": model(model__checkpoint_quantization="gptq")},
+            "a checkpoint stored as gptq, which a package of its own lays out",
+        ),
         ({"of": model(model__needs_remote_code=True)}, "code of the model's own"),
         ({"machine": MACHINE | facts(gpu__capability=7.5)}, "SDPA's plain path"),
     ],
@@ -141,11 +146,55 @@ def test_several_devices_are_left_to_the_formula() -> None:
     assert looked_at(CUDA.changed({"device_map": "auto"}))[1].basis == "dry run"  # one that holds it
 
 
-def test_experts_are_asked_in_bfloat16() -> None:
+def test_experts_are_asked_as_they_are_computed() -> None:
     mixture = model("olmoe-1b-7b")
-    half = CPU.changed({"dtype": "float16"})
-    assert looked_at(half, of=mixture)[2][0].dtype == "bfloat16"
-    assert looked_at(CPU.changed({"dtype": "float32"}), of=mixture)[1].basis == "formula"
+    half = CPU.changed({"dtype": "float16", "experts_implementation": "batched_mm"})
+    (asked,) = looked_at(half, of=mixture)[2]
+    assert (asked.dtype, asked.experts) == ("float16", "batched_mm")
+    assert looked_at(half)[2][0].experts is None  # no mixture: the same question as without
+
+
+def test_the_package_that_quantizes_is_part_of_the_question() -> None:
+    machine = MACHINE | facts(bitsandbytes__version="0.50.2")
+    small = CUDA.changed({"quantization": "bnb_nf4", "cache_implementation": "static"})
+    (asked,) = looked_at(small, machine=machine)[2]
+    assert (asked.quantization, asked.packages, asked.device) == ("bnb_nf4", ("bitsandbytes 0.50.2",), "cuda")
+
+
+def test_a_checkpoint_that_is_quantized_already() -> None:
+    machine = MACHINE | facts(bitsandbytes__version="0.50.2")
+    stored = model(model__checkpoint_quantization="bitsandbytes")
+    (asked,) = looked_at(CPU, machine=machine, of=stored)[2]
+    assert (asked.quantization, asked.packages) == ("checkpoint", ("bitsandbytes 0.50.2",))
+    twice = looked_at(CPU.changed({"quantization": "bnb_nf4"}), machine=machine, of=stored)[1]
+    assert twice.basis_note == "no dry run: weights that are quantized twice"
+
+
+def test_how_the_cache_is_kept_is_part_of_the_question() -> None:
+    machine = MACHINE | facts(quanto__version="0.2.7")
+
+    def asked(change: dict[str, Any]) -> Case:
+        (one,) = looked_at(CPU.changed(change), machine=machine)[2]
+        return one
+
+    small = asked({"cache_implementation": "quantized", "cache_bits": 2})
+    assert (small.cache, small.cache_backend, small.cache_bits) == ("quantized", "quanto", 2)
+    assert small.packages == ("optimum-quanto 0.2.7",)
+    own = asked({"cache_implementation": "quantized", "cache_backend": "fp8"})
+    assert (own.cache_backend, own.packages) == ("fp8", ())
+    assert asked({"use_cache": False, "prefill_chunk_size": 512}) == asked({"use_cache": False})
+    assert asked({"use_cache": False}).cache == "none"
+    assert asked({"prefill_chunk_size": 512}).chunk_tokens == 512
+
+
+def test_what_is_in_ram_is_no_part_of_the_total() -> None:
+    away = Pass(3 * GIB, GIB, "mul.Tensor", 100, FLASH, away_bytes=2 * GIB)
+    dry = DryRun(DRY.weights, DRY.weights_held_bytes, away, away, away, drawn_out=False)
+    setup = CUDA.changed({"cache_implementation": "offloaded"})
+    rough, close, asked = looked_at(setup, dry)
+    assert asked[0].cache == "offloaded"
+    assert close.memory.kv_cache_bytes == 3 * GIB
+    assert close.memory.total_bytes == DRY.weights_held_bytes + 2 * GIB + (rough.memory.overhead_bytes or 0)
 
 
 def test_rows_and_padding_are_those_of_the_largest_call() -> None:
