@@ -121,6 +121,10 @@ OTHERS: tuple[tuple[str, str, ask.Case], ...] = (
     ("llama", "prompt in chunks, static", replace(PLAIN, cache="static", rows=4, prompt_tokens=896, chunk_tokens=256)),
 )
 OTHER_TABLE = "Quantized and other caches"
+OTHER_ABOUT = (
+    " The last table has the errors of single runs; their weights include the scales, after a first pass, which packs "
+    "4-bit weights anew on some CPUs."
+)
 EXACT_KV, PEAK = "KV cache bytes", "peak memory"
 
 
@@ -153,13 +157,25 @@ def share(predicted: int, real: int) -> float:
     return 0.0 if predicted == real else predicted / real - 1
 
 
+def others_rows(parts: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What the children said of `OTHERS`, which they shared, in its order."""
+    rows = []
+    for at, (name, setup, case) in enumerate(OTHERS):
+        one = parts[at % CHILDREN][at // CHILDREN]
+        about = {"model": name, "setup": setup, **asdict(case)}
+        rows.append({**about, **compared(one["said"], one["measured"])})
+    return rows
+
+
 def others_table(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A line for each setup."""
-    lines = []
-    for row in rows:
-        found = {name: f"{row['errors'][key]:+.1%}" for name, key in OTHER_KINDS.items()} if "errors" in row else {}
-        lines.append({"setup": f"{row['model']}, {row['dtype']}, {row['setup']}", **found})
-    return lines
+    return [
+        {
+            "runs": f"{row['model']}, {row['dtype']}, {row['setup']}",
+            **{kind: summary([row["errors"][key]]) for kind, key in OTHER_KINDS.items()},
+        }
+        for row in rows
+    ]
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -186,8 +202,8 @@ def worst(rows: Sequence[dict[str, Any]]) -> str:
 
 
 NAMED = ("model", "dtype", "attn_implementation")
-OTHER_KINDS = {"weights": "weights_bytes", "KV cache": "cache_bytes", "peak memory": "peak_bytes"}
 KINDS = {EXACT_KV: "cache_bytes", PEAK: "peak_bytes"}
+OTHER_KINDS = {"weights": "weights_bytes", **KINDS}
 
 
 def errors(rows: Sequence[dict[str, Any]], key: str) -> list[float]:
@@ -242,7 +258,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=600.0)
     seconds = parser.parse_args().seconds
-    versions = {name: metadata.version(name) for name in ("torch", "transformers")}
+    installed = {one.metadata["Name"] for one in metadata.distributions()}
+    named = [name for name in ("torch", "transformers", "bitsandbytes", "optimum-quanto") if name in installed]
+    versions = {name: metadata.version(name) for name in named}
     names = list(CONFIGS)
     with ThreadPoolExecutor(CHILDREN) as pool:
         parts = pool.map(lambda first: asked(names[first::CHILDREN], OTHERS[first::CHILDREN], seconds), range(CHILDREN))
@@ -258,11 +276,8 @@ def main() -> None:
         for case, one, real in zip(CASES, said[name], measured[name], strict=True):
             rows.append({**about, **asdict(case), **compared(one, real)})
     found = result(rows, versions)
-    other_rows = []
-    for first, answer in enumerate(answers):
-        for (name, setup, case), one in zip(OTHERS[first::CHILDREN], answer["others"], strict=True):
-            other = {"model": name, "setup": setup, **asdict(case)}
-            other_rows.append({**other, **compared(one["said"], one["measured"])})
+    other_rows = others_rows([answer["others"] for answer in answers])
+    found["about"] += OTHER_ABOUT
     found["tables"][OTHER_TABLE] = others_table([row for row in other_rows if "errors" in row])
     print(json.dumps({**found, "others": other_rows}, indent=1))
 

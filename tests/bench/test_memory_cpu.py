@@ -49,3 +49,20 @@ def test_a_type_that_cannot_be_built_is_named_and_counts_nowhere(program: Load) 
 
 def test_no_error_has_no_summary(program: Load) -> None:
     assert program("memory_cpu").summary([]) is None
+
+
+def test_others_come_back_in_their_order(program: Load) -> None:
+    bench = program("memory_cpu")
+    real = {"cache_bytes": 100, "peak_bytes": 400, "weights_bytes": 512}
+    parts = [[{"said": ANSWER, "measured": real} for _ in bench.OTHERS[first :: bench.CHILDREN]] for first in (0, 1)]
+    parts[1][0] = {"said": ANSWER, "measured": {"error": "no package"}}
+    rows = bench.others_rows(parts)
+    assert [row["setup"] for row in rows] == [setup for _, setup, _ in bench.OTHERS]
+    assert rows[1]["error"] == "run: no package"
+    (line, *_) = bench.others_table([row for row in rows if "errors" in row])
+    assert line["weights"]["median"] == 0
+    assert line["peak memory"]["median"] == pytest.approx(0.25)
+
+
+def test_nothing_is_as_large_as_nothing(program: Load) -> None:
+    assert program("memory_cpu").share(0, 0) == 0

@@ -8,6 +8,7 @@ from __future__ import annotations  # The target may run an older Python than th
 
 import contextlib
 import functools
+import importlib
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -64,7 +65,7 @@ def new(model: Any, case: dict[str, Any], transformers: Any) -> Any:
 
 def packed_by_quanto(quantize: Any, tensor: Any, axis: int) -> Any:
     """What quanto makes of a tensor. It packs several values into a byte only if the tensor is of torch's own class."""
-    from optimum.quanto.tensor.packed import PackedTensor
+    PackedTensor = importlib.import_module("optimum.quanto.tensor.packed").PackedTensor  # noqa: N806  # a class
 
     made = quantize(tensor, axis=axis)
     if not isinstance(made._data, PackedTensor):
