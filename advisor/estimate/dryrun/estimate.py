@@ -43,9 +43,12 @@ and of the steps after it the eager ones are taken, which hold more; what CUDA g
 Experts one by one (`eager`) are chosen by values, which fake tensors do not have."""
 PACKAGES = {**dict.fromkeys(BITSANDBYTES, "bitsandbytes")}
 """What quantizes: its own functions lay the weights out. Weights and scales are those of a loaded model to the byte,
-and the peak on a CPU lies within 3 % (four types of small models, bitsandbytes 0.50). On a GPU the kernels were read,
-not run: where a card decides by the shape whether 4-bit weights are written out, they are taken to be. The columns that
-int8 leaves in 16 bits are known by values alone, and not counted."""
+and the peak on a CPU lies within 3 % (four types of small models, bitsandbytes 0.50). The first pass on a CPU with
+AVX-512 and bf16 packs 4-bit weights anew; what that takes counts too, on a small model a tenth more than the allocator
+gave out. On a GPU the kernels were read, not run: where a card decides by the shape whether 4-bit weights are written
+out, they are taken to be. The columns that int8 leaves in 16 bits are known by values alone, and not counted. torchao
+and quanto make tensors of classes of their own in place of weights; nobody has compared these yet.
+"""
 STORED = {"bitsandbytes": "bitsandbytes"}
 """Checkpoints that are quantized already and can be laid out, with what does so."""
 OF_A_PACKAGE, OF_A_GPU = ", which a package of its own lays out", ", whose kernels are those of a GPU"

@@ -69,7 +69,7 @@ class Living:
             if hasattr(leaf, "untyped_storage"):
                 for tensor in caching.inner(leaf):
                     self.add(tensor)
-        if self.now > self.highest.get(name, 0):
+        if name not in self.highest or self.now > self.highest[name]:  # below 0 where weights have shrunk
             self.highest[name] = self.now
 
     def said(self, grown: int) -> dict[str, Any]:
