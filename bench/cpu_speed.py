@@ -68,19 +68,19 @@ def described(config: dict[str, Any], folder: Path) -> Facts:
     return models.find(str(place), sys.executable)[1]
 
 
-def measured(config: dict[str, Any], dtype: str) -> list[dict[str, Any]]:
-    """What one child process measured, a row for each number of prompts.
+def measured(config: dict[str, Any], dtype: str, pace: float | None) -> tuple[list[dict[str, Any]], float]:
+    """What one child process measured, a row for each number of prompts, and the best pace of the machine so far.
 
     Raises:
         SystemExit: it gave no answer.
     """
     request = {
         **{"config": config, "dtype": dtype, "batches": BATCHES, "prompt_tokens": PROMPT_TOKENS},
-        **{"new_tokens": NEW_TOKENS, "budget_seconds": RUN_SECONDS, "worker": str(WORKER)},
+        **{"new_tokens": NEW_TOKENS, "budget_seconds": RUN_SECONDS, "pace_seconds": pace, "worker": str(WORKER)},
     }
     match child.run(sys.executable, PROGRAM, request, LIMIT_SECONDS):
-        case child.Answered({"measured": list(found)}):
-            return found
+        case child.Answered({"measured": list(found), "pace_seconds": float(best)}):
+            return found, best
         case child.Died(reason, log):
             raise SystemExit(f"{config['model_type']}, {dtype}: {reason}\n{log}")
     raise SystemExit(f"{config['model_type']}, {dtype}: no answer")
@@ -94,16 +94,19 @@ def predicted(model: Facts, machine: Facts, dtype: str, batch: int) -> dict[str,
     return {name: getattr(told.speed, name) for name in FIGURES}
 
 
-def rows_of(name: str, model: Facts, machine: Facts) -> list[dict[str, Any]]:
-    """Predicted and measured figures of one shape, printed as they come."""
+def rows_of(
+    name: str, model: Facts, machine: Facts, pace: float | None
+) -> tuple[list[dict[str, Any]], float | None]:
+    """Predicted and measured figures of one shape, printed as they come, and the best pace of the machine so far."""
     rows = []
     for dtype in TYPES:
-        for batch, found in zip(BATCHES, measured(SHAPES[name], dtype), strict=True):
+        by_batch, pace = measured(SHAPES[name], dtype, pace)
+        for batch, found in zip(BATCHES, by_batch, strict=True):
             row = {"model": name, "dtype": dtype, "batch": batch}
             counts = {what: found.pop(what) for what in ("runs", "disturbed_runs", "spread")}
             rows.append({**row, **counts, "predicted": predicted(model, machine, dtype, batch), "measured": found})
             print(shown(rows[-1]), flush=True)
-    return rows
+    return rows, pace
 
 
 def error(entry: dict[str, Any], name: str) -> float:
@@ -151,13 +154,14 @@ def main() -> None:
     machine = machine | speed.constants(sys.executable, machine, lambda line: print(line, file=sys.stderr))
     wanted = options.only or list(SHAPES)
     rows = [row for row in before["rows"] if row["model"] not in wanted]
-    facts = before["models"]
+    facts, pace = before["models"], before.get("pace_seconds")
     with tempfile.TemporaryDirectory() as folder:
         for name in wanted:
             model = described(SHAPES[name], Path(folder))
             facts[name] = to_json(model)
-            rows += rows_of(name, model, machine)
-    result = {"machine": to_json(machine), "models": facts, "rows": rows}
+            found, pace = rows_of(name, model, machine, pace)
+            rows += found
+    result = {"machine": to_json(machine), "pace_seconds": pace, "models": facts, "rows": rows}
     result["rows"] = again(result)
     print(summary(result["rows"]))
     apply.write_export(place, json.dumps(result, indent=1) + "\n")
