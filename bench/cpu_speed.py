@@ -41,20 +41,35 @@ def _sized(hidden: int, inner: int, layers: int, heads: int, kv_heads: int, word
 SHAPES: dict[str, dict[str, Any]] = {
     "llama-20m": {"model_type": "llama", **_sized(384, 1024, 9, 6, 2, 8192)},
     "gpt2-60m": {
-        **{"model_type": "gpt2", "n_embd": 640, "n_layer": 10, "n_head": 10, "vocab_size": 16384},
-        **{"n_positions": 2048, "bos_token_id": 0, "eos_token_id": 0},
+        "model_type": "gpt2",
+        "n_embd": 640,
+        "n_layer": 10,
+        "n_head": 10,
+        "vocab_size": 16384,
+        "n_positions": 2048,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
     },
     "qwen2-150m": {"model_type": "qwen2", **_sized(1024, 2816, 12, 16, 4, 8192), "tie_word_embeddings": False},
     "gpt-neox-160m": {
-        **{"model_type": "gpt_neox", "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12},
-        **{"num_attention_heads": 12, "vocab_size": 50304, "max_position_embeddings": 2048},
+        "model_type": "gpt_neox",
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "vocab_size": 50304,
+        "max_position_embeddings": 2048,
     },
     "gemma3-270m": {
-        **{"model_type": "gemma3_text", **_sized(640, 2048, 18, 4, 1, 262144), "head_dim": 256},
+        "model_type": "gemma3_text",
+        **_sized(640, 2048, 18, 4, 1, 262144),
+        "head_dim": 256,
         "sliding_window": 512,
     },
     "qwen3-600m": {
-        **{"model_type": "qwen3", **_sized(1024, 3072, 28, 16, 8, 151936), "head_dim": 128},
+        "model_type": "qwen3",
+        **_sized(1024, 3072, 28, 16, 8, 151936),
+        "head_dim": 128,
         "tie_word_embeddings": True,
     },
 }
@@ -75,8 +90,14 @@ def measured(config: dict[str, Any], dtype: str, pace: float | None) -> tuple[li
         SystemExit: it gave no answer.
     """
     request = {
-        **{"config": config, "dtype": dtype, "batches": BATCHES, "prompt_tokens": PROMPT_TOKENS},
-        **{"new_tokens": NEW_TOKENS, "budget_seconds": RUN_SECONDS, "pace_seconds": pace, "worker": str(WORKER)},
+        "config": config,
+        "dtype": dtype,
+        "batches": BATCHES,
+        "prompt_tokens": PROMPT_TOKENS,
+        "new_tokens": NEW_TOKENS,
+        "budget_seconds": RUN_SECONDS,
+        "pace_seconds": pace,
+        "worker": str(WORKER),
     }
     match child.run(sys.executable, PROGRAM, request, LIMIT_SECONDS):
         case child.Answered({"measured": list(found), "pace_seconds": float(best)}):
@@ -94,9 +115,7 @@ def predicted(model: Facts, machine: Facts, dtype: str, batch: int) -> dict[str,
     return {name: getattr(told.speed, name) for name in FIGURES}
 
 
-def rows_of(
-    name: str, model: Facts, machine: Facts, pace: float | None
-) -> tuple[list[dict[str, Any]], float | None]:
+def rows_of(name: str, model: Facts, machine: Facts, pace: float | None) -> tuple[list[dict[str, Any]], float | None]:
     """Predicted and measured figures of one shape, printed as they come, and the best pace of the machine so far."""
     rows = []
     for dtype in TYPES:

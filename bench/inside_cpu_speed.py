@@ -57,7 +57,6 @@ class Pace:
         return now > SLOWER * self.best
 
 
-
 def module_at(path: str) -> Any:
     spec = importlib.util.spec_from_file_location("worker", path)
     assert spec is not None and spec.loader is not None

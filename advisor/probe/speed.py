@@ -24,7 +24,7 @@ VERSION = 4
 """Of the way of measuring; kept constants of another are not used."""
 DEPENDS_ON = (
     *("torch.version", "torch.build", "torch.threads", "transformers.version", "python.version"),
-    *("host.cpu", "host.cores_usable", "gpu.name", "gpu.driver", "gpu.mig"),
+    *("host.cpu", "host.cores_usable", "gpu.name", "gpu.driver", "gpu.mig", "gpu.memory_clock_mhz"),
 )
 """Facts whose change makes kept constants worthless."""
 QUIET_ENVIRONMENT = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
@@ -77,7 +77,7 @@ def constants(python: str, machine: Facts, heard: Callable[[str], None] = lambda
     """Facts `speed.*` of the device that torch uses first: kept ones, or measured now in a few seconds."""
     if machine.value("torch.installed") is False or machine.value("transformers.installed") is False:
         return _unknown("torch or transformers is not installed")
-    name = kept.question(VERSION, [fact_to_json(machine.get(fact)) for fact in DEPENDS_ON])
+    name = machine_key(machine)
     found = _kept(name)
     if found is not None:
         return found
@@ -88,6 +88,11 @@ def constants(python: str, machine: Facts, heard: Callable[[str], None] = lambda
         facts = {fact: fact_to_json(measured.facts.get(fact)) for fact in measured.facts}
         kept.write(KIND, name, {"facts": facts, "until": until})
     return measured.facts
+
+
+def machine_key(machine: Facts) -> str:
+    """The machine as far as constants depend on it: hardware, driver and versions, as a hash that tells neither."""
+    return kept.question(VERSION, [fact_to_json(machine.get(fact)) for fact in DEPENDS_ON])
 
 
 def _kept(name: str) -> Facts | None:
