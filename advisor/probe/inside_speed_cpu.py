@@ -166,21 +166,23 @@ def values(samples: Samples, typical: Typical, dtype: str, layer: float, paramet
     seconds = {name.removeprefix(f"{dtype} "): typical(found) for name, found in samples.items() if dtype in name}
     around = typical(samples["tiny"]) - TINY_LAYERS * layer
     size = 4 if dtype == "float32" else 2
-    found = {}
+    # Of each rate: what was read or computed, and the seconds that it took.
+    parts: dict[str, tuple[float, float]] = {}
     for width in (name for name in HIDDEN if f"{name} one" in seconds):
         layers = layers_of(width, parameters)
         body, launch = layers * layer_parameters(width), layers * layer + around
         prefix = "" if width == "middle" else f"{width}_"
-        found[f"{prefix}gemv_{dtype}_bytes_per_second"] = body * size / (seconds[f"{width} one"] - launch)
-        found[f"{prefix}small_gemm_{dtype}_flops_per_second"] = 2 * ROWS * body / (seconds[f"{width} eight"] - launch)
+        parts[f"{prefix}gemv_{dtype}_bytes_per_second"] = (body * size, seconds[f"{width} one"] - launch)
+        parts[f"{prefix}small_gemm_{dtype}_flops_per_second"] = (2 * ROWS * body, seconds[f"{width} eight"] - launch)
     layers = layers_of("middle", parameters)
     body, launch = layers * layer_parameters("middle"), layers * layer + around
     kept_bytes = 2 * layers * ROWS * HIDDEN["middle"] * (LONG - SHORT) * size
-    found[f"gemm_{dtype}_flops_per_second"] = 2 * PROMPT * body / (seconds["prompt"] - launch)
-    found[f"kv_{dtype}_bytes_per_second"] = kept_bytes / (seconds["long"] - seconds["middle eight"])
+    parts[f"gemm_{dtype}_flops_per_second"] = (2 * PROMPT * body, seconds["prompt"] - launch)
+    parts[f"kv_{dtype}_bytes_per_second"] = (kept_bytes, seconds["long"] - seconds["middle eight"])
     for name in (name for name in HEAD_HIDDEN if f"{name} one" in seconds):
-        found[f"{name}_gemv_{dtype}_bytes_per_second"] = HEAD_PARAMETERS * size / seconds[f"{name} one"]
-        found[f"{name}_small_gemm_{dtype}_flops_per_second"] = 2 * ROWS * HEAD_PARAMETERS / seconds[f"{name} eight"]
-    if min(found.values()) <= 0 or around <= 0:
+        parts[f"{name}_gemv_{dtype}_bytes_per_second"] = (HEAD_PARAMETERS * size, seconds[f"{name} one"])
+        amount = 2 * ROWS * HEAD_PARAMETERS
+        parts[f"{name}_small_gemm_{dtype}_flops_per_second"] = (amount, seconds[f"{name} eight"])
+    if around <= 0 or min(taken for _, taken in parts.values()) <= 0:
         raise ValueError("times too disturbed to tell the parts of a step apart")
-    return found
+    return {name: amount / taken for name, (amount, taken) in parts.items()}
