@@ -71,7 +71,5 @@ def test_the_band_narrows_only_by_residuals_of_enough_runs() -> None:
 def test_kinds_tell_what_speed_depends_on() -> None:
     setup = Setup(compile="generate")
     assert learnt.kind(setup, "bfloat16", "none", together=True) == "bfloat16/none/compiled/many"
-    assert (
-        learnt.kind(Setup(batching="continuous"), "float32", "bnb_int8", False) == "float32/bnb_int8/eager/continuous"
-    )
-    assert math.isclose(learnt.PRIOR_RUNS, 2)
+    found = learnt.kind(Setup(batching="continuous"), "float32", "bnb_int8", together=False)
+    assert found == "float32/bnb_int8/eager/continuous"
