@@ -45,7 +45,7 @@ def uncorrected(model: Facts, machine: Facts, workload: Workload, setup: Setup) 
 def own_kind(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> str:
     """The kind under which own runs of this setup count."""
     together = any(call.rows > 1 for call in calls(workload, setup))
-    return own.kind(setup, dtype(model, machine, setup), scheme_of(model, setup), together)
+    return own.kind(setup, dtype(model, machine, setup) or "unknown", scheme_of(model, setup), together)
 
 
 def _without_speed(needed: Memory, predicted: Speed) -> Estimate:
