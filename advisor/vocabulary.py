@@ -93,7 +93,6 @@ HOST = _declare(
 )
 
 _RATES = (
-    ("layer_{}_seconds", "time of one {} decoder layer on the CPU beside reading weights and cache"),
     ("gemv_{}_bytes_per_second", "{} weight bytes a decode step of one prompt reads per second"),
     ("gemm_{}_flops_per_second", "{} rate of matrix products of 256 rows"),
     ("small_gemm_{}_flops_per_second", "{} rate of matrix products of 8 rows"),
@@ -125,6 +124,15 @@ CALIBRATION = _declare(
     ("speed.process_bytes", C, "resident memory of a process that has imported torch and transformers"),
 )
 
+BY_SIZE = frozenset(name for name, _, _ in _rates(_RATES_BY_SIZE, (("float32", ""), ("bfloat16", ""))))
+"""Constants that are measured on a CPU alone."""
+OLDER_CALIBRATION = _declare(
+    *_rates(
+        (("layer_{}_seconds", "time of one {} decoder layer on the CPU beside reading weights and cache"),),
+        (("float32", "fp32"), ("bfloat16", "bf16"), ("float16", "fp16")),
+    )
+)
+"""What machines hold that older versions recorded."""
 LEARNT = _declare(
     ("speed.learnt", L, "measured over predicted speed of own runs, by kind of setup"),
     ("speed.learnt_runs", C, "own runs that were learnt from"),
@@ -287,4 +295,4 @@ TEXT = _declare(
     ("text.cuda_build", F, "the text shows a torch build with CUDA (+cu in its version)"),
 )
 
-DECLARATIONS = GPU + SOFTWARE + HOST + CALIBRATION + LEARNT + MODEL + DEVICE + ESTIMATE
+DECLARATIONS = GPU + SOFTWARE + HOST + CALIBRATION + OLDER_CALIBRATION + LEARNT + MODEL + DEVICE + ESTIMATE
