@@ -10,6 +10,7 @@ from advisor import applying, child, errorbook, explaining, planfile, rulebook
 from advisor.applying import Applied, Budget
 from advisor.commands import diagnose as command
 from advisor.commands import options
+from advisor.commands.apply import note_runs
 from advisor.errors import Mistake, PlanError, RequestError
 from advisor.facts import Value, fits, read_machine
 from advisor.plan import Plan
@@ -99,7 +100,9 @@ def apply(
         AdvisorError: the plan cannot be read or carried out; every mistake with its place.
     """
     interpreter = child.target_python(_text(python))
-    return applying.apply(_plan(plan), interpreter, weights, budget=budget or Budget(), each_step=each_step)
+    found = _plan(plan)
+    noted = note_runs(found)
+    return applying.apply(found, interpreter, weights, budget=budget or Budget(), each_step=each_step, noted=noted)
 
 
 def explain(text: str, *, machine: PathLike | None = None, rules: Sequence[PathLike] = ()) -> explaining.Diagnosis:

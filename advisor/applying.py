@@ -54,18 +54,20 @@ def apply(
     heard: Heard = lambda _: None,
     budget: Budget = Budget(),
     each_step: bool = False,
+    noted: Callable[[Setup, Measured], None] = lambda _setup, _measured: None,
 ) -> Applied:
     """Measure the user's setup and the plan's in turn, take back what does not hold, and say what is kept.
 
     `weights` is `real` or `random`; None takes random weights where only a configuration is at hand. `each_step`
-    measures the steps one by one first. `heard` gets progress, one line at a time.
+    measures the steps one by one first. `heard` gets progress, one line at a time; `noted` gets each setup that was
+    measured while other programs were quiet.
 
     Raises:
         PlanError: the plan cannot be carried out; all reasons together.
     """
     began = time.monotonic()
     aim = Aim(plan.workload.goal, plan.workload.repeats, _random(plan, weights))
-    bench = _Bench(plan, python, weights, heard, budget)
+    bench = _Bench(plan, python, weights, heard, budget, noted)
     choices = first_choices(plan)
     # What cannot be carried out is refused before anything runs.
     _of_baseline(bench.subject, plan.baseline)
@@ -186,7 +188,16 @@ def transformers_version(machine: Facts) -> Version | None:
 class _Bench:
     """Where setups are measured: one fresh process each."""
 
-    def __init__(self, plan: Plan, python: str, weights: str | None, heard: Heard, budget: Budget) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        python: str,
+        weights: str | None,
+        heard: Heard,
+        budget: Budget,
+        noted: Callable[[Setup, Measured], None],
+    ) -> None:
+        self.noted = noted
         self.plan, self.python, self.heard, self.budget = plan, python, heard, budget
         self.subject = subject(plan, weights)
         self.processes, self.retries = 0, budget.retries
@@ -202,6 +213,8 @@ class _Bench:
             self.retries -= 1
             self.heard(f"{name}: other programs kept the processor busy all the time, measuring again")
             measured = self._process(setup, name)
+        if isinstance(measured, Measured) and measured.quiet:
+            self.noted(setup, measured)
         return measured
 
     def _process(self, setup: Setup, name: str) -> Measurement:

@@ -65,6 +65,8 @@ class Estimate:
     memory_band: tuple[float, float] | None
     speed_band: tuple[float, float] | None
     basis_note: str | None = None
+    speed_basis: str | None = None
+    """What the speed rests on, in a few words; None where none is predicted."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -72,6 +74,7 @@ class Estimate:
             "speed": asdict(self.speed),
             "basis": self.basis,
             "basis_note": self.basis_note,
+            "speed_basis": self.speed_basis,
             "band": {
                 "memory": list(self.memory_band) if self.memory_band else None,
                 "speed": list(self.speed_band) if self.speed_band else None,

@@ -215,6 +215,7 @@ class _PlanReader:
             _band(band.get("memory")),
             _band(band.get("speed")),
             note if isinstance(note, str) else None,
+            basis if isinstance(basis := data.get("speed_basis"), str) else None,
         )
 
 

@@ -92,27 +92,50 @@ HOST = _declare(
     ("host.wsl", F, "runs in the Windows Subsystem for Linux"),
 )
 
+_RATES = (
+    ("gemv_{}_bytes_per_second", "{} weight bytes a decode step of one prompt reads per second"),
+    ("gemm_{}_flops_per_second", "{} rate of matrix products of 256 rows"),
+    ("small_gemm_{}_flops_per_second", "{} rate of matrix products of 8 rows"),
+    ("kv_{}_bytes_per_second", "{} keys and values, one pair per query head, a step gets through"),
+)
+_RATES_BY_SIZE = (
+    ("narrow_gemv_{}_bytes_per_second", "{} weight bytes a step of one prompt reads per second, hidden size 384"),
+    ("narrow_small_gemm_{}_flops_per_second", "{} rate of matrix products of 8 rows, hidden size 384"),
+    ("wide_gemv_{}_bytes_per_second", "{} weight bytes a step of one prompt reads per second, hidden size 2048"),
+    ("wide_small_gemm_{}_flops_per_second", "{} rate of matrix products of 8 rows, hidden size 2048"),
+    ("narrow_head_gemv_{}_bytes_per_second", "{} bytes of an output projection of width 512 read per second"),
+    ("narrow_head_small_gemm_{}_flops_per_second", "{} rate of an output projection of width 512, 8 rows"),
+    ("head_gemv_{}_bytes_per_second", "{} bytes of an output projection of width 1024 read per second"),
+    ("head_small_gemm_{}_flops_per_second", "{} rate of an output projection of width 1024, 8 rows"),
+)
+
+
+def _rates(rows: tuple[tuple[str, str], ...], types: tuple[tuple[str, str], ...]) -> tuple[tuple[str, Kind, str], ...]:
+    return tuple((f"speed.{name.format(kind)}", N, line.format(short)) for name, line in rows for kind, short in types)
+
+
 CALIBRATION = _declare(
     ("speed.device", T, "device on which the constants were measured: cpu or the GPU's name"),
     ("speed.layer_host_seconds", N, "host time to launch one decoder layer of an eager model"),
-    ("speed.layer_float32_seconds", N, "time of one fp32 decoder layer on the CPU beside reading weights and cache"),
-    ("speed.layer_bfloat16_seconds", N, "time of one bf16 decoder layer on the CPU beside reading weights and cache"),
-    ("speed.layer_float16_seconds", N, "time of one fp16 decoder layer on the CPU beside reading weights and cache"),
     ("speed.step_host_seconds", N, "host time of one generated token outside the layers"),
     ("speed.threads", C, "threads used while measuring"),
-    ("speed.gemv_float32_bytes_per_second", N, "fp32 weight bytes a decode step of one prompt reads per second"),
-    ("speed.gemv_bfloat16_bytes_per_second", N, "bf16 weight bytes a decode step of one prompt reads per second"),
-    ("speed.gemv_float16_bytes_per_second", N, "fp16 weight bytes a decode step of one prompt reads per second"),
-    ("speed.gemm_float32_flops_per_second", N, "fp32 rate of matrix products of 256 rows"),
-    ("speed.gemm_bfloat16_flops_per_second", N, "bf16 rate of matrix products of 256 rows"),
-    ("speed.gemm_float16_flops_per_second", N, "fp16 rate of matrix products of 256 rows"),
-    ("speed.small_gemm_float32_flops_per_second", N, "fp32 rate of matrix products of 8 rows"),
-    ("speed.small_gemm_bfloat16_flops_per_second", N, "bf16 rate of matrix products of 8 rows"),
-    ("speed.small_gemm_float16_flops_per_second", N, "fp16 rate of matrix products of 8 rows"),
-    ("speed.kv_float32_bytes_per_second", N, "fp32 keys and values, one pair per query head, a step gets through"),
-    ("speed.kv_bfloat16_bytes_per_second", N, "bf16 keys and values, one pair per query head, a step gets through"),
-    ("speed.kv_float16_bytes_per_second", N, "fp16 keys and values, one pair per query head, a step gets through"),
+    *_rates(_RATES, (("float32", "fp32"), ("bfloat16", "bf16"), ("float16", "fp16"))),
+    *_rates(_RATES_BY_SIZE, (("float32", "fp32"), ("bfloat16", "bf16"))),
     ("speed.process_bytes", C, "resident memory of a process that has imported torch and transformers"),
+)
+
+BY_SIZE = frozenset(name for name, _, _ in _rates(_RATES_BY_SIZE, (("float32", ""), ("bfloat16", ""))))
+"""Constants that are measured on a CPU alone."""
+OLDER_CALIBRATION = _declare(
+    *_rates(
+        (("layer_{}_seconds", "time of one {} decoder layer on the CPU beside reading weights and cache"),),
+        (("float32", "fp32"), ("bfloat16", "bf16"), ("float16", "fp16")),
+    )
+)
+"""What machines hold that older versions recorded."""
+LEARNT = _declare(
+    ("speed.learnt", L, "measured over predicted speed of own runs, by kind of setup"),
+    ("speed.learnt_runs", C, "own runs that were learnt from"),
 )
 
 MODEL = _declare(
@@ -272,4 +295,4 @@ TEXT = _declare(
     ("text.cuda_build", F, "the text shows a torch build with CUDA (+cu in its version)"),
 )
 
-DECLARATIONS = GPU + SOFTWARE + HOST + CALIBRATION + MODEL + DEVICE + ESTIMATE
+DECLARATIONS = GPU + SOFTWARE + HOST + CALIBRATION + OLDER_CALIBRATION + LEARNT + MODEL + DEVICE + ESTIMATE

@@ -1,88 +1,131 @@
-"""Predicted against measured speed on this machine: `python bench/cpu_speed.py [RESULT.json]`.
+"""Predicted against measured speed on this machine: `python bench/cpu_speed.py RESULT.json [--only SHAPE ...]`.
 
-Two small models with random weights, two types, one and eight prompts, each in a fresh process by the same recipe and
-worker that `apply` uses. Prints a table and the median error; writes the rows with machine and versions. A few minutes
-on an idle machine; rows that other programs disturbed are marked and not counted.
+Six shapes of 20 to 600 million parameters in three families with random weights, two types, one prompt and eight. The
+prediction comes from what was measured of the machine, never of these models. Less than eight minutes on two cores;
+`--only` measures some shapes and keeps the others' rows of RESULT.json, `--again` predicts anew what stands there.
+Rows that other programs disturbed throughout are marked and not counted.
 """
 
+import argparse
 import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from advisor import applying, baseline, child, probe
 from advisor import run as running
 from advisor.estimate import formula
-from advisor.facts import Facts, to_json
-from advisor.plan import ModelReference
+from advisor.facts import Facts, Vocabulary, from_json, to_json
 from advisor.probe import model as models
 from advisor.probe import speed
-from advisor.run.figures import Failed, Measured
-from advisor.run.measure import measure
-from advisor.run.recipe import recipe
-from advisor.run.subject import Subject
+from advisor.vocabulary import DECLARATIONS
 from advisor.workload import Workload
 
-SIZES = ("20m", "150m")
+PROGRAM = Path(__file__).with_name("inside_cpu_speed.py")
+WORKER = Path(running.__path__[0]) / "worker.py"
 TYPES = ("float32", "bfloat16")
 BATCHES = (1, 8)
 PROMPT_TOKENS, NEW_TOKENS = 128, 32
-RUN_SECONDS, PATIENCE_SECONDS, LIMIT_SECONDS = 5.0, 20.0, 600.0
+RUN_SECONDS, LIMIT_SECONDS = 2.5, 300.0
 FIGURES = ("ttft_seconds", "decode_tokens_per_second", "total_tokens_per_second")
 
 
-def made(size: str, folder: Path) -> tuple[ModelReference, Facts]:
-    """A model of this size in `folder`, and what the probe says of it."""
-    program = Path(running.__path__[0]) / "inside_demo_model.py"
-    match child.run(sys.executable, program, {"folder": str(folder / size), "size": size}, LIMIT_SECONDS):
-        case child.Died(reason):
-            raise SystemExit(f"{size}: the model cannot be made: {reason}")
-    return models.find(str(folder / size), sys.executable)
+def _sized(hidden: int, inner: int, layers: int, heads: int, kv_heads: int, words: int) -> dict[str, Any]:
+    sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "vocab_size": words}
+    return {**sizes, "num_attention_heads": heads, "num_key_value_heads": kv_heads, "max_position_embeddings": 2048}
 
 
-def row(reference: ModelReference, model: Facts, machine: Facts, dtype: str, batch: int) -> dict[str, Any]:
-    """Predicted and measured figures of one setup."""
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama-20m": {"model_type": "llama", **_sized(384, 1024, 9, 6, 2, 8192)},
+    "gpt2-60m": {
+        "model_type": "gpt2",
+        "n_embd": 640,
+        "n_layer": 10,
+        "n_head": 10,
+        "vocab_size": 16384,
+        "n_positions": 2048,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    },
+    "qwen2-150m": {"model_type": "qwen2", **_sized(1024, 2816, 12, 16, 4, 8192), "tie_word_embeddings": False},
+    "gpt-neox-160m": {
+        "model_type": "gpt_neox",
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "vocab_size": 50304,
+        "max_position_embeddings": 2048,
+    },
+    "gemma3-270m": {
+        "model_type": "gemma3_text",
+        **_sized(640, 2048, 18, 4, 1, 262144),
+        "head_dim": 256,
+        "sliding_window": 512,
+    },
+    "qwen3-600m": {
+        "model_type": "qwen3",
+        **_sized(1024, 3072, 28, 16, 8, 151936),
+        "head_dim": 128,
+        "tie_word_embeddings": True,
+    },
+}
+"""gemma3-270m and qwen3-600m have the sizes of published models, the others are cut down from them."""
+
+
+def described(config: dict[str, Any], folder: Path) -> Facts:
+    """What the probe says of a model with this configuration."""
+    place = folder / "config.json"
+    place.write_text(json.dumps(config), encoding="utf-8")
+    return models.find(str(place), sys.executable)[1]
+
+
+def measured(config: dict[str, Any], dtype: str, pace: float | None) -> tuple[list[dict[str, Any]], float]:
+    """What one child process measured, a row for each number of prompts, and the best pace of the machine so far.
+
+    Raises:
+        SystemExit: it gave no answer.
+    """
+    request = {
+        "config": config,
+        "dtype": dtype,
+        "batches": BATCHES,
+        "prompt_tokens": PROMPT_TOKENS,
+        "new_tokens": NEW_TOKENS,
+        "budget_seconds": RUN_SECONDS,
+        "pace_seconds": pace,
+        "worker": str(WORKER),
+    }
+    match child.run(sys.executable, PROGRAM, request, LIMIT_SECONDS):
+        case child.Answered({"measured": list(found), "pace_seconds": float(best)}):
+            return found, best
+        case child.Died(reason, log):
+            raise SystemExit(f"{config['model_type']}, {dtype}: {reason}\n{log}")
+    raise SystemExit(f"{config['model_type']}, {dtype}: no answer")
+
+
+def predicted(model: Facts, machine: Facts, dtype: str, batch: int) -> dict[str, float | None]:
+    """The figures that a plan would show before anything ran."""
     workload = Workload(batch=batch, prompt_tokens=PROMPT_TOKENS, new_tokens=NEW_TOKENS)
     setup, _ = baseline.baseline({"dtype": dtype}, machine, model)
     told = formula.estimate(model, machine, workload, setup)
-    text = recipe(Subject(reference, workload, random_weights=False), setup)
-    found = measure(sys.executable, text, True, RUN_SECONDS, LIMIT_SECONDS, PATIENCE_SECONDS)
-    about = {"dtype": dtype, "batch": batch}
-    match found:
-        case Failed(stage, reason):
-            return {**about, "failed": f"{stage}: {reason}"}
-        case Measured():
-            measured = found.to_json()
-    return {
-        **about,
-        "disturbed_runs": measured["disturbed_runs"],
-        "runs": measured["runs"],
-        "predicted": {name: getattr(told.speed, name) for name in FIGURES} | {"bytes": told.memory.total_bytes},
-        "measured": {name: measured[name] for name in FIGURES} | {"bytes": measured["peak_bytes"]},
-    }
+    return {name: getattr(told.speed, name) for name in FIGURES}
 
 
-def main() -> None:
-    machine = probe.machine(sys.executable)
-    machine = machine | speed.constants(sys.executable, machine, lambda line: print(line, file=sys.stderr))
+def rows_of(name: str, model: Facts, machine: Facts, pace: float | None) -> tuple[list[dict[str, Any]], float | None]:
+    """Predicted and measured figures of one shape, printed as they come, and the best pace of the machine so far."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for size in SIZES:
-            reference, model = made(size, Path(folder))
-            for dtype in TYPES:
-                for batch in BATCHES:
-                    rows.append({"model": size, **row(reference, model, machine, dtype, batch)})
-                    print(shown(rows[-1]), flush=True)
-    counted = [entry for entry in rows if "measured" in entry and entry["runs"] > entry["disturbed_runs"]]
-    errors = {name: sorted(abs(error(entry, name)) for entry in counted) for name in (*FIGURES, "bytes")}
-    for name, found in errors.items():
-        print(f"{name:26} median {statistics.median(found):6.1%}   worst {found[-1]:6.1%}   of {len(found)}")
-    if len(sys.argv) > 1:
-        applying.write_export(
-            Path(sys.argv[1]), json.dumps({"machine": to_json(machine), "rows": rows}, indent=1) + "\n"
-        )
+    for dtype in TYPES:
+        by_batch, pace = measured(SHAPES[name], dtype, pace)
+        for batch, found in zip(BATCHES, by_batch, strict=True):
+            row = {"model": name, "dtype": dtype, "batch": batch}
+            counts = {what: found.pop(what) for what in ("runs", "disturbed_runs", "spread")}
+            rows.append({**row, **counts, "predicted": predicted(model, machine, dtype, batch), "measured": found})
+            print(shown(rows[-1]), flush=True)
+    return rows, pace
 
 
 def error(entry: dict[str, Any], name: str) -> float:
@@ -91,12 +134,64 @@ def error(entry: dict[str, Any], name: str) -> float:
 
 
 def shown(entry: dict[str, Any]) -> str:
-    about = f"{entry['model']:>5} {entry['dtype']:>8} batch {entry['batch']}"
-    if "failed" in entry:
-        return f"{about}  failed: {entry['failed']}"
-    names = (*FIGURES, "bytes")
-    pairs = [f"{name.split('_')[0]} {entry['measured'][name]:.3g} ({error(entry, name):+.0%})" for name in names]
+    about = f"{entry['model']:>14} {entry['dtype']:>8} batch {entry['batch']}"
+    pairs = [f"{name.split('_')[0]} {entry['measured'][name]:8.3g} ({error(entry, name):+4.0%})" for name in FIGURES]
     return f"{about}  " + "  ".join(pairs) + f"  {entry['disturbed_runs']} of {entry['runs']} disturbed"
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> str:
+    counted = [entry for entry in rows if entry["runs"] > entry["disturbed_runs"]]
+    lines = []
+    for name in FIGURES:
+        found = sorted(abs(error(entry, name)) for entry in counted)
+        tail = found[min(len(found) - 1, len(found) * 90 // 100)]
+        lines.append(f"{name:26} median {statistics.median(found):6.1%}   90 % {tail:6.1%}   of {len(found)}")
+    return "\n".join(lines)
+
+
+def again(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a result with today's predictions, from the machine and the models as they were recorded."""
+    vocabulary = Vocabulary(DECLARATIONS)
+    machine = from_json(result["machine"], vocabulary, "the recorded machine")
+    models_of = {name: from_json(facts, vocabulary, name) for name, facts in result["models"].items()}
+    return [
+        {**row, "predicted": predicted(models_of[row["model"]], machine, row["dtype"], row["batch"])}
+        for row in result["rows"]
+    ]
+
+
+def main() -> None:
+    options = _options()
+    place = Path(options.result)
+    before = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {"models": {}, "rows": []}
+    if options.again:
+        rows = again(before)
+        print("\n".join(map(shown, rows)))
+        print(summary(rows))
+        return
+    machine = probe.machine(sys.executable)
+    machine = machine | speed.constants(sys.executable, machine, lambda line: print(line, file=sys.stderr))
+    wanted = options.only or list(SHAPES)
+    rows = [row for row in before["rows"] if row["model"] not in wanted]
+    facts, pace = before["models"], before.get("pace_seconds")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in wanted:
+            model = described(SHAPES[name], Path(folder))
+            facts[name] = to_json(model)
+            found, pace = rows_of(name, model, machine, pace)
+            rows += found
+    result = {"machine": to_json(machine), "pace_seconds": pace, "models": facts, "rows": rows}
+    result["rows"] = again(result)
+    print(summary(result["rows"]))
+    applying.write_export(place, json.dumps(result, indent=1) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("result")
+    parser.add_argument("--only", nargs="+", choices=list(SHAPES), help="measure these shapes alone")
+    parser.add_argument("--again", action="store_true", help="predict anew and print, measure and write nothing")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

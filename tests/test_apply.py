@@ -109,6 +109,14 @@ def test_what_is_measured_is_what_is_exported(bench: Callable[[Bench], list[str]
     assert export(plan(BATCH), applied.setup) == seen[1]
 
 
+def test_what_was_measured_in_quiet_is_handed_over(bench: Callable[[Bench], list[str]]) -> None:
+    noisy = replace(side(1.0), runs=(replace(side(1.0).runs[0], disturbed=True),))
+    noted: list[tuple[Setup, float]] = []
+    bench(lambda text: side(4.0) if "len(prompts), 1)" in text else noisy)
+    apply(plan(BATCH), "python", noted=lambda setup, measured: noted.append((setup, measured.seconds)))
+    assert noted == [(NOW, 4.0), (NOW, 4.0)]
+
+
 def test_a_step_that_fails_is_taken_back_and_the_rest_holds(bench: Callable[[Bench], list[str]]) -> None:
     bench(lambda text: Failed("warm-up", "InductorError: no", "") if "CompileConfig" in text else by_batch(text))
     applied = apply(plan(BATCH, COMPILED), "python")

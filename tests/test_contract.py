@@ -21,7 +21,7 @@ def diagnose(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 
 
 def is_estimate(data: dict[str, Any]) -> None:
-    assert set(data) == {"memory", "speed", "basis", "basis_note", "band"}
+    assert set(data) == {"memory", "speed", "basis", "basis_note", "speed_basis", "band"}
     for name in SIZES:
         assert data["memory"][name] is None or type(data["memory"][name]) is int, name
     assert data["memory"]["fits"] in (True, False, None)

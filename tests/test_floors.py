@@ -11,7 +11,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "files", "spoken", "knob_places", "old_names"),
     ("facts", "yaml_lines", "child", "kept"),
     ("vocabulary", "code_facts", "clauses", "setup", "workload"),
-    ("rule", "plan", "conflicts"),
+    ("rule", "plan", "conflicts", "learnt"),
     (
         "engine",
         "rulebook",
@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "probe",
         "run",
         "named_folders",
+        "own_runs",
         "batch_facts",
         "baseline",
         "notes",

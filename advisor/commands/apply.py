@@ -1,12 +1,17 @@
 """`perf-advisor apply --plan FILE`: run baseline and plan side by side, keep what holds."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
-from advisor import applying, planfile, rulebook
+from advisor import applying, own_runs, planfile, rulebook
 from advisor.applying import Applied, Budget
 from advisor.commands import options as common
+from advisor.estimate import formula
 from advisor.plan import Plan
+from advisor.probe import speed
+from advisor.run.figures import Measured
+from advisor.setup import Setup
 from advisor.show import report, terminal
 from advisor.show import verification as screen
 
@@ -25,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
         lambda line: talk.print(line, style="dim", markup=False, soft_wrap=True),
         Budget(limit_seconds=options.limit_seconds) if options.limit_seconds else Budget(),
         each_step=options.steps,
+        noted=note_runs(plan),
     )
     _hand_over(plan, applied, options)
     if options.json:
@@ -32,6 +38,27 @@ def run(options: argparse.Namespace) -> int:
     else:
         terminal.out().print(screen.screen(plan, applied))
     return 1 if applied.outcome == "failed" else 0
+
+
+def note_runs(plan: Plan) -> Callable[[Setup, Measured], None]:
+    """What is measured goes to the user's own runs, where the plan is of this machine: plans travel."""
+    here = common.last_machine()
+    key = speed.machine_key(plan.machine)
+    load = plan.workload
+    if here is None or speed.machine_key(here) != key or load.task != "generate" or not load.repeats:
+        return lambda _setup, _measured: None
+
+    def note(setup: Setup, measured: Measured) -> None:
+        told = formula.uncorrected(plan.model_facts, plan.machine, load, setup)
+        about = {
+            "model_type": plan.model_facts.text("model.type"),
+            "parameters": plan.model_facts.count("model.parameters"),
+            **{name: getattr(load, name) for name in ("batch", "concurrency", "prompt_tokens", "new_tokens")},
+        }
+        kind = formula.own_kind(plan.model_facts, plan.machine, load, setup)
+        own_runs.note(key, kind, about, vars(told.speed), measured.to_json())
+
+    return note
 
 
 def _dry_run(plan: Plan, python: str, options: argparse.Namespace) -> int:

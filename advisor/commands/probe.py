@@ -2,7 +2,7 @@
 
 import argparse
 
-from advisor import child, probe
+from advisor import child, own_runs, probe
 from advisor.commands.options import print_json, recorded_machine, remember_machine
 from advisor.facts import Facts
 from advisor.probe import speed
@@ -34,6 +34,6 @@ def look(options: argparse.Namespace, with_speed: bool, anew: bool = False) -> F
     heard("Looking at this machine ...")
     facts = probe.machine(python, anew=anew)
     if with_speed:
-        facts = facts | speed.constants(python, facts, heard)
+        facts = facts | speed.constants(python, facts, heard) | own_runs.facts(speed.machine_key(facts))
     remember_machine(facts)
     return facts

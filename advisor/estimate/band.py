@@ -11,7 +11,8 @@ from advisor.setup import Setup
 
 ON_CPU = (0.75, 1.35)
 """Constants measured on the same CPU. All of 32 quiet runs (20M, 150M, 600M models; fp32, bf16, fp16; 1 and 8 prompts)
-lie within it: decoding strayed by 8 % (median) and 28 % at most, total tokens a second by 7 % and 23 %."""
+lie within it, and so do the 12 quiet setups of bench/cpu_speed.py: decoding strayed by 11 % (median) and 31 % at most,
+total tokens a second by 12 % and 27 % (measured over predicted)."""
 ON_CPU_QUANTIZED = (0.6, 1.7)
 """The factors for bitsandbytes on a CPU were taken from two machines, which differ by as much."""
 MEASURED_HOST = (0.8, 1.25)

@@ -3,6 +3,7 @@
 `constants` gives None where neither is at hand; another device's figures are never used.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from packaging.version import Version
@@ -43,6 +44,10 @@ TENSOR_TYPES_CAPABILITY = 8.0
 TF32_OF_BF16 = 0.5
 
 # More threads quicken arithmetic almost in proportion and memory traffic less: 1 against 2 threads on an EPYC 9004.
+# Parameters of a matrix on average, and hidden sizes, of what is measured on a CPU (probe/inside_speed_cpu.py): Llama
+# layers of 384, 1024 and 2048 values with seven matrices.
+NARROW_PARAMETERS, MIDDLE_PARAMETERS, WIDE_PARAMETERS = (11.25 * hidden**2 / 7 for hidden in (384, 1024, 2048))
+HEAD_HIDDEN = (512, 1024)
 THREAD_POWERS = {"one_row": 0.5, "eight_rows": 0.6, "many_rows": 0.9}
 
 
@@ -97,6 +102,37 @@ class Constants:
     """Whether `kv_byte_seconds` counts a pair of keys and values for each query head, not each stored one."""
     power: float
     measured: bool
+    sizes: tuple[tuple[float, Measured], ...] = ()
+    """Products of layers by the mean number of parameters of their matrices, ascending; none where one size alone was
+    measured."""
+    heads: tuple[tuple[float, Measured], ...] = ()
+    """The output projection by the hidden size, ascending; none where it was not measured apart."""
+
+    def products(self, matrix_parameters: float) -> Matrices:
+        """Products of layers whose matrices have so many parameters on average.
+
+        Sharing a product out takes as long for a small matrix as for a large one, so that between two sizes the seconds
+        per parameter are linear in 1 / parameters; beyond the measured sizes they stay.
+        """
+        return _between(self.sizes, matrix_parameters) if self.sizes else self.matrices
+
+    def output_projection(self, hidden: float) -> Matrices:
+        """The product with the output projection. Each of its rows begins anew: linear in 1 / hidden size."""
+        return _between(self.heads, hidden) if self.heads else self.matrices
+
+
+def _between(known: tuple[tuple[float, Measured], ...], size: float) -> Measured:
+    below = max((one for one in known if one[0] <= size), default=known[0], key=_first)
+    above = min((one for one in known if one[0] >= size), default=known[-1], key=_first)
+    if below[0] == above[0]:
+        return below[1]
+    share = (1 / below[0] - 1 / size) / (1 / below[0] - 1 / above[0])
+    ends = {name: (getattr(below[1], name), getattr(above[1], name)) for name in THREAD_POWERS}
+    return Measured(**{name: low + share * (high - low) for name, (low, high) in ends.items()})
+
+
+def _first(pair: tuple[float, Measured]) -> float:
+    return pair[0]
 
 
 def constants(machine: Facts, setup: Setup, dtype: str) -> Constants | None:
@@ -125,8 +161,28 @@ def _measured(machine: Facts, dtype: str, power: float) -> Constants | None:
     # Generation around the layers costs about as much as one layer; seen on CPU, and what published runs agree with.
     step = machine.number("speed.step_host_seconds") or layer
     matrices = Measured(BYTES[dtype] / gemv, 2 * 8 / small, 2 * 256 / large)
-    fixed = max(0.0, (machine.number(f"speed.layer_{dtype}_seconds") or 0.0) - layer)
-    return Constants(layer, fixed, step, matrices, 1 / cache, kv_repeated=True, power=power, measured=True)
+    narrow, wide = (_rates(machine, f"{name}_", dtype, matrices) for name in ("narrow", "wide"))
+    heads = [_rates(machine, f"{name}head_", dtype, matrices) for name in ("narrow_", "")]
+    # Older constants hold what sharing operators out takes in one figure for a layer, newer ones in the products.
+    layer_all = machine.number(f"speed.layer_{dtype}_seconds")
+    fixed = max(0.0, (layer_all or 0.0) - layer) if narrow is None else 0.0
+    found = Constants(layer, fixed, step, matrices, 1 / cache, kv_repeated=True, power=power, measured=True)
+    sizes = ((NARROW_PARAMETERS, narrow), (MIDDLE_PARAMETERS, matrices), (WIDE_PARAMETERS, wide))
+    return replace(found, sizes=_known(sizes), heads=_known(zip(HEAD_HIDDEN, heads, strict=True)))
+
+
+def _known(sizes: Iterable[tuple[float, Measured | None]]) -> tuple[tuple[float, Measured], ...]:
+    """The measured sizes; none where one of them was not measured."""
+    found = [(size, one) for size, one in sizes]
+    known = tuple((size, one) for size, one in found if one is not None)
+    return known if len(known) == len(found) else ()
+
+
+def _rates(machine: Facts, prefix: str, dtype: str, middle: Measured) -> Measured | None:
+    """Products of one and eight rows with other matrices; of many rows, which hide reading, those of `middle`."""
+    gemv = machine.number(f"speed.{prefix}gemv_{dtype}_bytes_per_second")
+    small = machine.number(f"speed.{prefix}small_gemm_{dtype}_flops_per_second")
+    return Measured(BYTES[dtype] / gemv, 2 * 8 / small, middle.many_rows) if gemv and small else None
 
 
 def _with_threads(found: Constants, machine: Facts, threads: int | None) -> Constants:
@@ -138,8 +194,13 @@ def _with_threads(found: Constants, machine: Facts, threads: int | None) -> Cons
     # Threads beyond the cores wait for each other at the end of every operator.
     crowd = threads / useful
     factor = {name: (base / useful) ** power * crowd for name, power in THREAD_POWERS.items()}
-    matrices = Measured(**{name: getattr(found.matrices, name) * times for name, times in factor.items()})
-    return replace(found, matrices=matrices, kv_byte_seconds=found.kv_byte_seconds * factor["eight_rows"])
+
+    def slowed(one: Measured) -> Measured:
+        return Measured(**{name: getattr(one, name) * times for name, times in factor.items()})
+
+    sizes, heads = (tuple((size, slowed(one)) for size, one in each) for each in (found.sizes, found.heads))
+    found = replace(found, matrices=slowed(found.matrices), sizes=sizes, heads=heads)
+    return replace(found, kv_byte_seconds=found.kv_byte_seconds * factor["eight_rows"])
 
 
 def _of_accelerator(machine: Facts, setup: Setup, dtype: str) -> Constants | None:

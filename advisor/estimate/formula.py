@@ -1,11 +1,18 @@
 """An estimate by closed formula: memory and speed of a setup from facts alone, without torch and in well under 1 ms."""
 
+from dataclasses import replace
+
+from advisor import learnt as own
 from advisor.estimate import drafting, training
 from advisor.estimate import speed as speeds
 from advisor.estimate.band import speed_band
+from advisor.estimate.calls import calls
 from advisor.estimate.memory import MEMORY_BAND, memory
-from advisor.facts import Facts
-from advisor.plan import Estimate, Speed
+from advisor.estimate.quantized import scheme_of
+from advisor.estimate.room import device
+from advisor.estimate.weights import dtype
+from advisor.facts import Facts, Unknown
+from advisor.plan import Estimate, Memory, Speed
 from advisor.setup import Setup
 from advisor.workload import Workload
 
@@ -16,13 +23,49 @@ def estimate(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> 
     if workload.task == "train":
         return Estimate(needed, Speed(None, None, None), "formula", training.band(needed), None)
     predicted = speeds.speed(model, machine, workload, setup, needed)
+    if predicted.total_tokens_per_second is None:
+        return _without_speed(needed, predicted)
+    learnt = own.of_kind(machine, own_kind(model, machine, workload, setup))
+    usual = speed_band(model, machine, setup)
     return Estimate(
         memory=needed,
-        speed=predicted,
+        speed=predicted if learnt is None else _corrected(predicted, learnt),
         basis="formula",
         memory_band=None if needed.total_bytes is None else MEMORY_BAND,
-        speed_band=None if predicted.total_tokens_per_second is None else speed_band(model, machine, setup),
+        speed_band=usual if learnt is None or usual is None else learnt.band(usual),
+        speed_basis=_speed_basis(machine, setup, learnt),
     )
+
+
+def uncorrected(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Estimate:
+    """The same without what own runs taught: what they are compared with."""
+    return estimate(model, machine | Facts({own.FACT: Unknown("left out")}), workload, setup)
+
+
+def own_kind(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> str:
+    """The kind under which own runs of this setup count."""
+    together = any(call.rows > 1 for call in calls(workload, setup))
+    return own.kind(setup, dtype(model, machine, setup) or "unknown", scheme_of(model, setup), together)
+
+
+def _without_speed(needed: Memory, predicted: Speed) -> Estimate:
+    return Estimate(needed, predicted, "formula", None if needed.total_bytes is None else MEMORY_BAND, None)
+
+
+def _corrected(speed: Speed, learnt: own.Learnt) -> Speed:
+    found = {name: getattr(speed, name) for name in own.FIGURES}
+    return replace(speed, **{name: value and value * learnt.factors.get(name, 1.0) for name, value in found.items()})
+
+
+def _speed_basis(machine: Facts, setup: Setup, learnt: own.Learnt | None) -> str:
+    found = "constants measured on this machine" if _is_measured(machine, setup) else "figures of the device's name"
+    if learnt is None:
+        return found
+    return f"{found}, corrected by {learnt.runs} of your own runs"
+
+
+def _is_measured(machine: Facts, setup: Setup) -> bool:
+    return (machine.text("speed.device") == "cpu") == (device(machine, setup) == "cpu")
 
 
 def break_even_calls(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> tuple[float, float] | None:

@@ -13,7 +13,8 @@ from packaging.version import Version
 
 from advisor.conflicts import BITSANDBYTES, QUANTO, skips_compilation
 from advisor.estimate import offload, room
-from advisor.estimate.constants import BANDWIDTH_SHARE, Constants, Roofline, constants
+from advisor.estimate.constants import BANDWIDTH_SHARE, Constants, Matrices, Roofline, constants
+from advisor.estimate.operators import USUAL_MATRICES, host_factor, matrices_of_layer
 from advisor.estimate.quantized import Quantized, quantized, scheme_of
 from advisor.estimate.shape import Shape, shape
 from advisor.estimate.weights import BYTES, dtype, is_kept
@@ -34,8 +35,6 @@ GDDR_SHARES = ((8e6, 0.64),)
 """Share of the bandwidth that one product reaches by the size of its matrix in bytes (published kernel tables of an
 A100, where an H100 reaches the same below 32 MB and more above; and of an RTX PRO 6000). Larger ones reach
 `BANDWIDTH_SHARE`: matrices of small models are too small to fill the device."""
-MATRICES_OF_A_LAYER = 7
-"""Queries, keys, values and output; gate, up and down."""
 UNCOMPILED = (*BITSANDBYTES, *QUANTO, "gptq", "gptq_int8", "awq", "hqq", "mxfp4")
 """Ways to keep weights whose quantizer says that generate may not compile the model (transformers 5.22)."""
 PREPARING_STEPS = 5.0
@@ -83,10 +82,13 @@ class Running:
     shape: Shape
     constants: Constants
     layers: Quantized
+    head: Matrices
     setup: Setup
     compiled: bool
     on_cpu: bool
     element_bytes: int
+    layer_factor: float
+    """Host time of a layer against one of Llama."""
     host_factor: float
     host_extra: float
     all_logits: bool
@@ -156,7 +158,7 @@ class Running:
             return fixed + outside
         if self._is_graph(compiled):
             return max(GRAPH_SECONDS, self.shape.layers * GRAPH_LAYER_SECONDS) + outside * self.host_factor
-        layers = self.shape.layers * self.constants.layer_host_seconds * self.layers.host
+        layers = self.shape.layers * self.constants.layer_host_seconds * self.layer_factor * self.layers.host
         layers *= self.layers.host_many if rows > 1 else 1.0
         return fixed + (layers + outside) * self.host_factor + self.host_extra
 
@@ -167,7 +169,7 @@ class Running:
         """How much longer small matrices take to read than the constants, which are those of large ones, say."""
         if not isinstance(self.constants.matrices, Roofline):
             return 1.0
-        size = self.shape.dense / self.shape.layers / MATRICES_OF_A_LAYER * self.element_bytes
+        size = self.shape.dense / self.shape.layers / USUAL_MATRICES * self.element_bytes
         return next((BANDWIDTH_SHARE / share for limit, share in self.matrix_shares if size < limit), 1.0)
 
     def _combined(self, host: float, device: float) -> float:
@@ -176,7 +178,7 @@ class Running:
 
     def _weights(self, rows: float, shown: float) -> float | None:
         """Seconds of all products for `rows` tokens; the output projection is computed for `shown` of them."""
-        layers, head = self._layers(rows), self.constants.matrices.seconds(shown)
+        layers, head = self._layers(rows), self.head.seconds(shown)
         return None if layers is None or head is None else layers + self.shape.head * head
 
     def _layers(self, rows: float) -> float | None:
@@ -239,7 +241,8 @@ def running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Runni
     fetch = offload.fetch_seconds(machine, setup, memory)
     if found is None or base is None or fetch is None or setup.cache_implementation == "quantized":
         return None
-    layers = quantized(scheme, machine, setup, base.matrices)
+    matrix_parameters = found.dense / (found.layers * matrices_of_layer(model.text("model.type")))
+    layers = quantized(scheme, machine, setup, base.products(matrix_parameters))
     if layers is None:
         return None
     version = Version(machine.text("transformers.version") or "5")
@@ -249,10 +252,12 @@ def running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Runni
         shape=found,
         constants=base,
         layers=layers,
+        head=base.output_projection(found.hidden),
         setup=setup,
         compiled=not skips_compilation(setup) and scheme not in UNCOMPILED,
         on_cpu=room.device(machine, setup) == "cpu",
         element_bytes=BYTES[kind],
+        layer_factor=host_factor(model.text("model.type"), kind),
         host_factor=1 + EXTRA_DEVICE_HOST * (room.room(machine, setup).devices - 1),
         host_extra=loop,
         all_logits=version < FIRST_LOGITS_ONLY,

@@ -13,6 +13,7 @@ class Shape:
     full_layers: int
     sliding_layers: int
     window: int
+    hidden: int
     heads: int
     width: float
     stored_share: float
@@ -51,6 +52,7 @@ def shape(model: Facts) -> Shape | None:
         full_layers=layers - sliding - (model.count("model.linear_layers") or 0) if full is None else full,
         sliding_layers=sliding,
         window=window,
+        hidden=hidden,
         heads=heads,
         width=key + value,
         stored_share=_stored_share(model, heads, key + value),

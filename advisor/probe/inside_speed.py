@@ -1,28 +1,26 @@
 """Runs in the target interpreter: what a decode step is made of on the device that torch uses first.
 
 Two paths on the command line: the request and the answer, both JSON. On a CPU the model is a few Llama layers with
-random weights, built by the installed transformers, because operators timed alone promise up to twice of what they
-reach between all the others. Kinds of measurement take turns, so that a disturbance meets all of them alike.
+random weights (inside_speed_cpu.py). Kinds of measurement take turns, so that a disturbance meets all of them alike.
 
 Request: {"cores": int | null, "disturbed": bool}. Answer: {"device", "threads", "values": {name: number}, "missing":
 {part: reason}}.
 """
 
+import importlib.util
 import json
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 DTYPES = ("bfloat16", "float16", "float32")
-HIDDEN, INNER, HEADS, KV_HEADS, WORDS = 1024, 2816, 8, 4, 8192
-NARROW = (256, 704, 4, 2, 128)
-"""Wide enough that operators are spread over threads, narrow enough that weights take no time."""
-LAYER_PARAMETERS = 2 * HIDDEN * HIDDEN + 2 * HIDDEN * HIDDEN * KV_HEADS // HEADS + 3 * HIDDEN * INNER
-SHORT, LONG, ROWS, PROMPT = 16, 272, 8, 256
+EVERY_WIDTH = ("bfloat16", "float32")
+"""Types of which matrices of three widths are measured on a CPU; float16 is rarely computed in there, and slow."""
+HEADS, SHORT, ROWS, PROMPT = 8, 16, 8, 256
 FEW_LAYERS, MORE_LAYERS = 2, 6
 TOKENS = 12
 ROUNDS = 3
@@ -37,6 +35,19 @@ it never waits for the host."""
 Samples = dict[str, list[float]]
 Jobs = dict[str, Callable[[], float]]
 Typical = Callable[[list[float]], float]
+
+
+def beside(name: str) -> ModuleType:
+    """The program of this name in this program's folder, whatever the import path holds."""
+    place = Path(__file__).resolve().with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, place)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+cpu = beside("inside_speed_cpu")
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -62,6 +73,11 @@ def in_turns(jobs: Jobs) -> Samples:
     return samples
 
 
+def lower_quarter(samples: list[float]) -> float:
+    """The time that a quarter of the samples stays below: virtual machines are slower for seconds and do not say so."""
+    return sorted(samples)[len(samples) // 4]
+
+
 def attempt(missing: dict[str, str], part: str, work: Callable[..., Any], *arguments: Any) -> Any:
     """What `work` gives, or an empty dict with the reason noted: what one type cannot do must not cost the others."""
     try:
@@ -78,47 +94,13 @@ def resident_bytes() -> int | None:
         return None
 
 
-def layers_needed() -> int:
-    """Layers whose 16-bit weights are twice as large as the last-level cache, at most 12."""
-    sizes = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        text = path.read_text().strip()
-        if text[:-1].isdigit() and text[-1] in "KM":
-            sizes.append(int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]])
-    return min(12, max(3, -(-max(sizes, default=2**25) // LAYER_PARAMETERS)))
-
-
-def do_nothing(*_: Any) -> None:
-    """Stands for the library's initialization of weights, which takes most of the time."""
-
-
-def llama(dtype: str, layers: int, hidden: int, inner: int, heads: int, kv_heads: int, words: int) -> Any:
-    """A model with random weights of one type, on the CPU."""
-    import torch
-    from transformers import LlamaConfig
-    from transformers.models.llama.modeling_llama import LlamaForCausalLM
-
-    sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "vocab_size": words}
-    config = LlamaConfig(**sizes, num_attention_heads=heads, num_key_value_heads=kv_heads)
-    torch.nn.Linear.reset_parameters = torch.nn.Embedding.reset_parameters = do_nothing
-    LlamaForCausalLM._init_weights = do_nothing
-    kind = getattr(torch, dtype)
-    torch.set_default_dtype(kind)
-    model = LlamaForCausalLM(config).eval()
-    torch.set_default_dtype(torch.float32)
-    pattern = torch.empty(2**20).uniform_(-0.05, 0.05).to(kind)
-    for weight in (each for each in model.parameters() if each.dim() > 1):
-        whole, rest = divmod(weight.numel(), pattern.numel())
-        weight.copy_(torch.cat([pattern] * whole + [pattern[:rest]]).view_as(weight))
-    return model
-
-
 def host_jobs(dtype: str, device: str) -> Jobs:
     """Time of one step of generate on models so small that only launching counts."""
     import torch
 
     def job(layers: int) -> Callable[[], float]:
-        model = llama(dtype, layers, 64, 128, 4, 2, 128).to(device)
+        model = cpu.llama(dtype, layers, 64, 128, 4, 2, 128)
+        model = cpu.from_pool(model, cpu.filled_pool(dtype, cpu.PATTERN)).to(device)
         ids = torch.zeros(1, SHORT, dtype=torch.long, device=device)
         options = {"attention_mask": torch.ones_like(ids), "do_sample": False, "pad_token_id": 0}
 
@@ -141,70 +123,17 @@ def host_values(samples: Samples, typical: Typical) -> dict[str, float]:
     return {"layer_host_seconds": layer, "step_host_seconds": step}
 
 
-def cpu_step(model: Any, rows: int, past: int) -> Callable[[], float]:
-    """Time of one decode step of `rows` sequences that hold `past` tokens each."""
-    import torch
-    from transformers import DynamicCache
-
-    config, cache = model.config, DynamicCache()
-    width = config.hidden_size // config.num_attention_heads
-    kept = torch.rand(rows, config.num_key_value_heads, past, width).to(model.dtype)
-    for layer in range(config.num_hidden_layers):
-        cache.update(kept.clone(), kept.clone(), layer)
-    ids = torch.zeros(rows, 1, dtype=torch.long)
-
-    def forward() -> None:
-        model.lm_head(model.model(input_ids=ids, past_key_values=cache, use_cache=True)[0])
-
-    for _ in range(2):  # the first copies of a cache find no memory to reuse, later ones do
-        forward()
-    return lambda: timed(forward)
-
-
-def cpu_jobs(dtype: str, layers: int) -> Jobs:
-    """Steps of 1 and 8 prompts, one with a long past, a prompt, and a step of layers so narrow that all is overhead."""
-    import torch
-
-    model, narrow = llama(dtype, layers, HIDDEN, INNER, HEADS, KV_HEADS, WORDS), llama(dtype, MORE_LAYERS, *NARROW)
-
-    def prompt() -> None:
-        ids = torch.zeros(1, PROMPT, dtype=torch.long)
-        model.lm_head(model.model(input_ids=ids, use_cache=True)[0][:, -1:])
-
-    jobs = {"narrow": cpu_step(narrow, 1, SHORT), "one": cpu_step(model, 1, SHORT), "prompt": lambda: timed(prompt)}
-    jobs |= {"eight": cpu_step(model, ROWS, SHORT), "long": cpu_step(model, ROWS, LONG)}
-    return {f"{dtype} {name}": job for name, job in jobs.items()}
-
-
-def cpu_values(samples: Samples, typical: Typical, dtype: str, layers: int) -> dict[str, float]:
-    """Rates of one type, from step times less the overhead of the layers."""
-    layer = typical(samples[f"{dtype} narrow"]) / MORE_LAYERS
-    names = ("one", "eight", "long", "prompt")
-    one, eight, long, prompt = (typical(samples[f"{dtype} {name}"]) - layers * layer for name in names)
-    size = 4 if dtype == "float32" else 2
-    body, head = layers * LAYER_PARAMETERS, WORDS * HIDDEN
-    if min(one, eight, prompt, long - eight) <= 0:
-        raise ValueError("times too disturbed to tell the parts of a step apart")
-    return {
-        f"layer_{dtype}_seconds": layer,
-        f"gemv_{dtype}_bytes_per_second": (body + head) * size / one,
-        f"small_gemm_{dtype}_flops_per_second": 2 * ROWS * (body + head) / eight,
-        f"gemm_{dtype}_flops_per_second": 2 * (PROMPT * body + head) / prompt,
-        f"kv_{dtype}_bytes_per_second": 2 * layers * ROWS * HIDDEN * (LONG - SHORT) * size / (long - eight),
-    }
-
-
 def on_cpu(missing: dict[str, str], typical: Typical) -> dict[str, float]:
     """All constants of the CPU. What fails for one type is noted in `missing`."""
-    layers = layers_needed()
-    jobs = host_jobs("float32", "cpu")
+    jobs = {**host_jobs("float32", "cpu"), "tiny": cpu.tiny_step()}
     for dtype in DTYPES:
-        jobs |= attempt(missing, dtype, cpu_jobs, dtype, layers)
+        jobs |= attempt(missing, dtype, cpu.jobs, dtype, dtype in EVERY_WIDTH)
     samples = in_turns(jobs)
     values: dict[str, float] = attempt(missing, "host", host_values, samples, typical)
+    layer, parameters = values.get("layer_host_seconds"), cpu.pool_parameters()
     for dtype in DTYPES:
-        if f"{dtype} one" in samples:
-            values |= attempt(missing, dtype, cpu_values, samples, typical, dtype, layers)
+        if layer is not None and f"{dtype} prompt" in samples:
+            values |= attempt(missing, dtype, cpu.values, samples, typical, dtype, layer, parameters)
     return values
 
 
@@ -277,7 +206,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     accelerated = torch.cuda.is_available()
     missing: dict[str, str] = {}
     # Disturbances only ever add time, so that among disturbed samples the shortest is nearest to the truth.
-    typical = min if request["disturbed"] else statistics.median
+    typical = min if request["disturbed"] else lower_quarter
     values = on_accelerator(missing, typical) if accelerated else on_cpu(missing, typical)
     if process is not None:
         values["process_bytes"] = process

@@ -10,7 +10,7 @@ from typing import Any
 from advisor import child, kept
 from advisor.errors import MachineError
 from advisor.facts import Fact, Facts, Known, Unknown, Vocabulary, fact_to_json, from_json
-from advisor.vocabulary import CALIBRATION
+from advisor.vocabulary import BY_SIZE, CALIBRATION
 
 PROGRAM = Path(__file__).with_name("inside_speed.py")
 LIMIT_SECONDS = 40.0
@@ -20,11 +20,11 @@ DISTURBED_SECONDS = 600.0
 BUSY_SHARE = 0.1
 QUIET_SECONDS, PATIENCE_SECONDS = 0.25, 4.0
 KIND = "speed"
-VERSION = 2
+VERSION = 5
 """Of the way of measuring; kept constants of another are not used."""
 DEPENDS_ON = (
     *("torch.version", "torch.build", "torch.threads", "transformers.version", "python.version"),
-    *("host.cpu", "host.cores_usable", "gpu.name", "gpu.driver", "gpu.mig"),
+    *("host.cpu", "host.cores_usable", "gpu.name", "gpu.driver", "gpu.mig", "gpu.memory_clock_mhz"),
 )
 """Facts whose change makes kept constants worthless."""
 QUIET_ENVIRONMENT = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
@@ -77,7 +77,7 @@ def constants(python: str, machine: Facts, heard: Callable[[str], None] = lambda
     """Facts `speed.*` of the device that torch uses first: kept ones, or measured now in a few seconds."""
     if machine.value("torch.installed") is False or machine.value("transformers.installed") is False:
         return _unknown("torch or transformers is not installed")
-    name = kept.question(VERSION, [fact_to_json(machine.get(fact)) for fact in DEPENDS_ON])
+    name = machine_key(machine)
     found = _kept(name)
     if found is not None:
         return found
@@ -88,6 +88,11 @@ def constants(python: str, machine: Facts, heard: Callable[[str], None] = lambda
         facts = {fact: fact_to_json(measured.facts.get(fact)) for fact in measured.facts}
         kept.write(KIND, name, {"facts": facts, "until": until})
     return measured.facts
+
+
+def machine_key(machine: Facts) -> str:
+    """The machine as far as constants depend on it: hardware, driver and versions, as a hash that tells neither."""
+    return kept.question(VERSION, [fact_to_json(machine.get(fact)) for fact in DEPENDS_ON])
 
 
 def _kept(name: str) -> Facts | None:
@@ -165,7 +170,7 @@ def read(answer: dict[str, Any], busy: float) -> Facts:
     source = f"measured on {answer['device']}"
     if busy > BUSY_SHARE:
         source += f" while other programs took {busy:.0%} of the cores: not reliable"
-    facts: dict[str, Fact] = dict(_absent(answer["missing"]))
+    facts: dict[str, Fact] = dict(_absent(answer["missing"], answer["device"]))
     for name, value in answer["values"].items():
         facts[f"speed.{name}"] = Known(value, source)
     facts["speed.device"] = Known(answer["device"], "torch")
@@ -173,9 +178,11 @@ def read(answer: dict[str, Any], busy: float) -> Facts:
     return Facts(facts)
 
 
-def _absent(missing: dict[str, str]) -> Iterator[tuple[str, Fact]]:
-    """Every constant as unknown, with the reason that was noted for its part."""
+def _absent(missing: dict[str, str], device: str) -> Iterator[tuple[str, Fact]]:
+    """Every constant that is measured on this device as unknown, with the reason that was noted for its part."""
     for declaration in CALIBRATION:
+        if device != "cpu" and declaration.name in BY_SIZE:
+            continue
         part = next((kind for kind in TYPES if kind in declaration.name), "host")
         yield declaration.name, Unknown(missing.get(part) or missing.get("host") or "not measured")
 

@@ -246,6 +246,8 @@ def _speed(facts: Facts) -> Iterator[Text]:
         yield Text(f"reads weights at {read}")
     if products:
         yield Text(f"multiplies at {products}")
+    if runs := facts.count("speed.learnt_runs"):
+        yield Text(f"predictions corrected by {runs} of your own runs")
 
 
 def _rates(facts: Facts, pattern: str, unit: str) -> str:

@@ -116,6 +116,8 @@ def _bases(plan: Plan) -> Iterator[RenderableType]:
     now, then = plan.baseline_estimate, plan.estimate
     if now.basis != then.basis:
         yield Text(f"The memory of the present setup is by {now.basis}.", style="dim")
+    if then.speed_basis and "own runs" in then.speed_basis:
+        yield Text(f"Speed by {then.speed_basis}.", style="dim")
     if note := then.basis_note or now.basis_note:
         yield Text(f"Memory by formula, {note}.", style="dim")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from advisor import learnt
 from advisor.estimate import devices, formula
 from advisor.facts import Facts, Known, read_machine
 from advisor.plan import Estimate
@@ -86,3 +87,20 @@ def _seconds_for_each(known: Facts, there: Facts, setup: Setup, works: list[Work
     for work in works:
         formula.estimate(known, there, work, setup)
     return (time.perf_counter() - started) / len(works)
+
+
+def test_own_runs_correct_the_speed_and_say_so() -> None:
+    setup = Setup(device="cpu", device_map="none", attn_implementation="sdpa", batching="padded", dtype="bfloat16")
+    here, work = machine("cpu-only-measured"), Workload()
+    plain = formula.estimate(model("llama-3.2-1b"), here, work, setup)
+    kind = formula.own_kind(model("llama-3.2-1b"), here, work, setup)
+    runs = [learnt.Ratios(kind, {"decode_tokens_per_second": 0.81})] * 2
+    taught = here | Facts({learnt.FACT: Known(tuple(one.text() for one in learnt.summarized(runs)), "test")})
+    found = formula.estimate(model("llama-3.2-1b"), taught, work, setup)
+    assert plain.speed_basis == "constants measured on this machine"
+    assert found.speed_basis == f"{plain.speed_basis}, corrected by 2 of your own runs"
+    assert plain.speed.decode_tokens_per_second is not None
+    assert found.speed.decode_tokens_per_second == pytest.approx(0.9 * plain.speed.decode_tokens_per_second, rel=1e-3)
+    assert found.speed.ttft_seconds == plain.speed.ttft_seconds
+    assert found.speed_band == plain.speed_band
+    assert formula.uncorrected(model("llama-3.2-1b"), taught, work, setup) == plain

@@ -571,3 +571,44 @@ def test_every_workload_has_finite_figures(
         assert found.ttft_seconds and found.decode_tokens_per_second and found.total_tokens_per_second
         assert 0 < found.ttft_seconds < 1e9
         assert found.bound in ("host", "bandwidth", "compute")
+
+
+def by_size(**changes: Any) -> Facts:
+    """A CPU on which small matrices are read at half the rate of middle ones, and wide ones at twice that rate."""
+    rates = {
+        "narrow_gemv_bfloat16_bytes": 8e9,
+        "wide_gemv_bfloat16_bytes": 32e9,
+        "narrow_small_gemm_bfloat16_flops": 50e9,
+        "wide_small_gemm_bfloat16_flops": 194e9,
+        "narrow_head_gemv_bfloat16_bytes": 10e9,
+        "head_gemv_bfloat16_bytes": 20e9,
+        "narrow_head_small_gemm_bfloat16_flops": 50e9,
+        "head_small_gemm_bfloat16_flops": 100e9,
+    }
+    return cpu(**{**{f"speed__{name}_per_second": rate for name, rate in rates.items()}, **changes})
+
+
+def test_small_matrices_are_read_more_slowly_than_large_ones() -> None:
+    found = constants(by_size(), CPU_SETUP, "bfloat16")
+    assert found is not None and found.layer_fixed_seconds == 0.0
+    ends = {size: found.products(size).seconds(1) for size, _ in found.sizes}
+    assert list(ends.values()) == pytest.approx([2 / 8e9, 2 / 16e9, 2 / 32e9])
+    assert found.products(1e9).seconds(1) == pytest.approx(2 / 32e9)
+    assert found.products(1e3).seconds(1) == pytest.approx(2 / 8e9)
+    # Half-way in 1 / parameters is half-way in seconds.
+    (narrow, _), (middle, _), _ = found.sizes
+    assert found.products(2 / (1 / narrow + 1 / middle)).seconds(1) == pytest.approx((2 / 8e9 + 2 / 16e9) / 2)
+
+
+def test_the_output_projection_goes_by_the_width() -> None:
+    found = constants(by_size(), CPU_SETUP, "bfloat16")
+    assert found is not None
+    assert found.output_projection(512).seconds(1) == pytest.approx(2 / 10e9)
+    assert found.output_projection(4096).seconds(1) == pytest.approx(2 / 20e9)
+    plain = constants(cpu(), CPU_SETUP, "bfloat16")
+    assert plain is not None and plain.output_projection(4096) == plain.matrices
+
+
+def test_a_size_that_was_not_measured_leaves_one_rate_for_all() -> None:
+    found = constants(by_size(speed__wide_gemv_bfloat16_bytes_per_second=None), CPU_SETUP, "bfloat16")
+    assert found is not None and found.products(1e9) == found.matrices

@@ -16,6 +16,8 @@ from advisor.facts import Facts, Known, Unknown, Vocabulary, from_json, to_json
 from advisor.probe import inside_speed, speed
 from advisor.vocabulary import CALIBRATION
 
+cpu = inside_speed.cpu
+PARAMETERS = 48 * 2**20
 NAMES = {declaration.name for declaration in CALIBRATION}
 VALUES = {
     "layer_host_seconds": 3e-4,
@@ -249,30 +251,53 @@ def test_where_nobody_tells_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     assert speed.Clock(lambda: None).busy(2) is None
 
 
+def steps(dtype: str, layer: float, around: float, seconds: dict[str, float]) -> dict[str, list[float]]:
+    """Samples as they would be if a parameter of every width took so many seconds, by kind of step."""
+    found = {"tiny": [cpu.TINY_LAYERS * layer + around]}
+    for width in cpu.HIDDEN:
+        layers = cpu.layers_of(width, PARAMETERS)
+        launch, body = layers * layer + around, layers * cpu.layer_parameters(width)
+        for rows in ("one", "eight"):
+            found[f"{dtype} {width} {rows}"] = [launch + body * seconds[rows]]
+    launch = cpu.layers_of("middle", PARAMETERS) * layer + around
+    body = cpu.layers_of("middle", PARAMETERS) * cpu.layer_parameters("middle")
+    found[f"{dtype} long"] = [found[f"{dtype} middle eight"][0] + seconds["long"]]
+    found[f"{dtype} prompt"] = [launch + body * seconds["prompt"]]
+    for name in cpu.HEAD_HIDDEN:
+        found |= {f"{dtype} {name} {rows}": [cpu.HEAD_PARAMETERS * seconds[rows]] for rows in ("one", "eight")}
+    return found
+
+
 def test_the_parts_of_a_step_are_told_apart() -> None:
     """Step times that are made from constants give the constants back."""
-    layers, layer, gemv, small, large, cache = 4, 7e-4, 1.5e10, 3.4e10, 1.5e11, 3.5e9
-    body, head = layers * inside_speed.LAYER_PARAMETERS, inside_speed.WORDS * inside_speed.HIDDEN
-    fixed = layers * layer
-    eight = fixed + 16 * (body + head) / small
-    kept_bytes = 2 * layers * 8 * inside_speed.HIDDEN * (inside_speed.LONG - inside_speed.SHORT) * 4
-    samples = {
-        "float32 narrow": [inside_speed.MORE_LAYERS * layer],
-        "float32 one": [fixed + 4 * (body + head) / gemv],
-        "float32 eight": [eight],
-        "float32 long": [eight + kept_bytes / cache],
-        "float32 prompt": [fixed + 2 * (256 * body + head) / large],
-    }
-    found = inside_speed.cpu_values(samples, statistics.median, "float32", layers)
-    assert found == pytest.approx(
-        {
-            "layer_float32_seconds": layer,
-            "gemv_float32_bytes_per_second": gemv,
-            "small_gemm_float32_flops_per_second": small,
-            "gemm_float32_flops_per_second": large,
-            "kv_float32_bytes_per_second": cache,
-        }
-    )
+    seconds = {"one": 4 / 1.5e10, "eight": 16 / 3.4e10, "prompt": 512 / 1.5e11, "long": 0.01}
+    samples = steps("float32", 7e-4, 3e-4, seconds)
+    found = cpu.values(samples, statistics.median, "float32", 7e-4, PARAMETERS)
+    for prefix in ("", "narrow_", "wide_", "head_", "narrow_head_"):
+        assert found[f"{prefix}gemv_float32_bytes_per_second"] == pytest.approx(1.5e10)
+        assert found[f"{prefix}small_gemm_float32_flops_per_second"] == pytest.approx(3.4e10)
+    assert found["gemm_float32_flops_per_second"] == pytest.approx(1.5e11)
+    kept_bytes = 2 * cpu.layers_of("middle", PARAMETERS) * 8 * 1024 * (cpu.LONG - cpu.SHORT) * 4
+    assert found["kv_float32_bytes_per_second"] == pytest.approx(kept_bytes / 0.01)
+    assert {f"speed.{name}" for name in found} <= NAMES
+
+
+def test_a_type_with_one_width_has_no_rates_by_size() -> None:
+    whole = steps("float16", 7e-4, 3e-4, {"one": 1e-10, "eight": 5e-10, "prompt": 3e-9, "long": 0.01})
+    samples = {name: found for name, found in whole.items() if not any(w in name for w in ("narrow", "wide", "head"))}
+    found = cpu.values(samples, min, "float16", 7e-4, PARAMETERS)
+    assert len(found) == 4
+    assert {f"speed.{name}" for name in found} <= NAMES
+
+
+def test_the_pool_is_larger_than_the_cache_and_holds_the_widest_layer() -> None:
+    assert cpu.MOST >= cpu.pool_parameters() >= cpu.FEWEST > cpu.layer_parameters("wide")
+    assert cpu.layers_of("narrow", PARAMETERS) > cpu.layers_of("middle", PARAMETERS) > cpu.layers_of("wide", PARAMETERS)
+
+
+def test_a_quarter_of_the_samples_is_quicker() -> None:
+    assert inside_speed.lower_quarter([4.0, 1.0, 3.0, 2.0]) == 2.0
+    assert inside_speed.lower_quarter([5.0]) == 5.0
 
 
 def test_the_host_is_told_by_two_depths() -> None:
@@ -281,12 +306,12 @@ def test_the_host_is_told_by_two_depths() -> None:
     assert found == pytest.approx({"layer_host_seconds": 3e-4, "step_host_seconds": 5e-4})
 
 
-@given(st.lists(st.floats(1e-6, 10), min_size=5, max_size=5))
+@given(st.lists(st.floats(1e-6, 10), min_size=13, max_size=13))
 def test_disturbed_times_give_positive_rates_or_a_refusal(times: list[float]) -> None:
-    names = ("narrow", "one", "eight", "long", "prompt")
-    samples = {f"float32 {name}": [time] for name, time in zip(names, times, strict=True)}
+    names = steps("float32", 1.0, 1.0, {"one": 1.0, "eight": 1.0, "prompt": 1.0, "long": 1.0})
+    samples = {name: [time] for name, time in zip(names, times, strict=True)}
     try:
-        found = inside_speed.cpu_values(samples, min, "float32", 3)
+        found = cpu.values(samples, min, "float32", 1e-4, PARAMETERS)
     except ValueError as error:
         assert "disturbed" in str(error)
     else:
@@ -322,10 +347,7 @@ def test_a_type_that_fails_costs_only_itself() -> None:
 
 def test_every_name_of_the_child_is_declared() -> None:
     host = inside_speed.host_values({"host few": [1.0], "host more": [2.0]}, min)
-    layers = {f"float32 {name}": [2.0] for name in ("one", "prompt")}
-    more = {"float32 narrow": [0.6], "float32 eight": [2.0], "float32 long": [3.0]}
-    rates = inside_speed.cpu_values({**layers, **more}, min, "float32", 3)
-    assert {f"speed.{name}" for name in {**host, **rates, "process_bytes": 1}} <= NAMES
+    assert {f"speed.{name}" for name in {**host, "process_bytes": 1}} <= NAMES
 
 
 @pytest.mark.models
