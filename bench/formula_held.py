@@ -1,6 +1,6 @@
 """The closed formula held against the dry run: `python bench/formula_held.py > bench/results/formula-held.json`.
 
-Every shipped shape in bfloat16, with eager and SDPA attention, one prompt and eight, of 512 and 4096 tokens, 32 new
+Every shipped shape that generates, in bfloat16, with eager and SDPA attention, one prompt and eight, of 512 and 4096 tokens, 32 new
 ones: what the model's own code stores and needs, run without memory, and what the formula says from the shape alone.
 The overhead of a process is left out, which both take from the same place. A quarter of an hour where nothing is kept,
 seconds afterwards. `--shapes NAME ...` runs those alone.
@@ -37,6 +37,11 @@ WORDS = {
     "activation_peak": "activations",
     "total": "in all",
 }
+
+
+def generating() -> list[str]:
+    """The shipped shapes that generate text."""
+    return [name for name in shapes.names() if not shapes.load(name).anatomy.is_encoder]
 
 
 def held(found: DryRun) -> dict[str, int]:
@@ -85,7 +90,7 @@ def errors(row: Mapping[str, Any], version: str) -> dict[str, float | None]:
 
 def asked(name: str, versions: Mapping[str, str]) -> list[dict[str, Any]]:
     """The dry runs of one shape, each with the case that it belongs to."""
-    print(name, file=sys.stderr, flush=True)
+    print(f"{name}\n", end="", file=sys.stderr, flush=True)
     outcomes: list[Outcome] = []
     for attention in ("eager", "sdpa"):
         own = [case for case in CASES if case.attn_implementation == attention]
@@ -160,7 +165,7 @@ def result(rows: Sequence[dict[str, Any]], versions: Mapping[str, str]) -> dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--shapes", nargs="+", default=shapes.names())
+    parser.add_argument("--shapes", nargs="+", default=generating())
     names = parser.parse_args().shapes
     versions = {name: metadata.version(name) for name in ("torch", "transformers")}
     with ThreadPoolExecutor(CHILDREN) as pool:

@@ -14,7 +14,7 @@ from advisor.commands import options as common
 from advisor.commands.probe import look
 from advisor.diagnose import Ask, Closer, Diagnosis, Estimators, Subject
 from advisor.errors import Mistake, PlanError, RequestError
-from advisor.estimate import devices, formula, memory
+from advisor.estimate import devices, fit_table, formula, memory, split
 from advisor.estimate.dryrun import estimate as dryrun
 from advisor.estimate.dryrun.ask import ask as ask_dry_run
 from advisor.facts import Facts, Value
@@ -130,6 +130,8 @@ ESTIMATORS = Estimators(
     largest_context=memory.largest_context,
     break_even_calls=formula.break_even_calls,
     break_even_acceptance=formula.break_even_acceptance,
+    split=split.split,
+    fit_table=fit_table.fit_table,
 )
 
 
