@@ -14,10 +14,10 @@ from advisor.commands import options as common
 from advisor.commands.probe import look
 from advisor.diagnose import Ask, Closer, Diagnosis, Estimators, Subject
 from advisor.errors import Mistake, PlanError, RequestError
-from advisor.estimate import devices, fit_table, formula, memory, split
+from advisor.estimate import band, devices, fit_table, formula, memory, split
 from advisor.estimate.dryrun import estimate as dryrun
 from advisor.estimate.dryrun.ask import ask as ask_dry_run
-from advisor.facts import Facts, Value
+from advisor.facts import Facts, Unknown, Value
 from advisor.plan import Estimate, ModelReference, Plan
 from advisor.probe import model as models
 from advisor.probe import shapes
@@ -100,9 +100,14 @@ def _by_dry_run(config: Mapping[str, Any], python: str) -> Closer:
         def heard(line: str) -> None:
             talk.print(line, style="dim", markup=False, soft_wrap=True)
 
-        return dryrun.closer(
+        found = dryrun.closer(
             model, machine, workload, estimates, lambda cases: ask_dry_run(config, cases, python, versions, heard)
         )
+        asked = {setup: dryrun.case(model, machine, workload, setup, estimates[setup]) for setup in estimates}
+        return {
+            setup: band.closer(machine, setup, estimate, failed=not isinstance(asked[setup], Unknown))
+            for setup, estimate in found.items()
+        }
 
     return closer
 

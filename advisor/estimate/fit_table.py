@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from advisor.estimate.band import memory_band
 from advisor.estimate.memory import memory
 from advisor.facts import Facts, Value
 from advisor.plan import Memory
@@ -34,11 +35,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One type of weights. `change` leads to it from the setup of the plan, `needs` is a package that is missing."""
+    """One type of weights. `change` leads to it from the setup of the plan, `needs` is a package that is missing, `band` the
+    factors between which each total should lie."""
 
     weights: str
     change: dict[str, Value]
     needs: str | None
+    band: tuple[float, float] | None
     cells: tuple[Cell, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -57,7 +60,9 @@ def fit_table(
         cells = tuple(_cell(model, machine, workload, setup.changed(change), length, sized) for length in lengths)
         package = ROWS.get(weights, (None, None))[1]
         missing = package is not None and not machine.is_true(f"{package}.installed")
-        rows.append(Row(weights, change, package if missing else None, cells))
+        reached = setup.changed(change)
+        band = memory_band(model, machine, reached, sized(model, machine, workload, reached))
+        rows.append(Row(weights, change, package if missing else None, band, cells))
     return tuple(rows)
 
 

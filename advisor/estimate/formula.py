@@ -2,8 +2,8 @@
 
 from advisor.estimate import drafting, training
 from advisor.estimate import speed as speeds
-from advisor.estimate.band import speed_band
-from advisor.estimate.memory import MEMORY_BAND, memory
+from advisor.estimate.band import memory_band, speed_band
+from advisor.estimate.memory import memory
 from advisor.facts import Facts
 from advisor.plan import Estimate, Speed
 from advisor.setup import Setup
@@ -20,7 +20,7 @@ def estimate(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> 
         memory=needed,
         speed=predicted,
         basis="formula",
-        memory_band=None if needed.total_bytes is None else MEMORY_BAND,
+        memory_band=memory_band(model, machine, setup, needed),
         speed_band=None if predicted.total_tokens_per_second is None else speed_band(model, machine, setup),
     )
 

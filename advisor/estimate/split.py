@@ -2,7 +2,8 @@
 
 A port of `get_balanced_memory` and `infer_auto_device_map` (transformers 5.22, integrations/accelerate.py) to what is
 known of a model without building it: its parts in their order, all layers of one size. The first device and RAM keep
-room for the largest part that may have to come back, and weights alone are counted, not caches or activations.
+room for the largest part that may have to come back, and weights alone are counted, not caches or activations. GPT-2's
+mask buffers, a mebibyte in each layer, are not known here and may move its border by one layer.
 """
 
 from collections.abc import Sequence

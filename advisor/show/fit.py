@@ -15,11 +15,9 @@ def tables(plan: Plan) -> Iterator[RenderableType]:
     """The fit table and the split; nothing where the plan has neither."""
     rows = plan.limits.get("fit_table") or ()
     if rows and rows[0]["cells"]:
-        band = plan.estimate.formula_band
-        high = band[1] if band else 1.0
         yield Text(_title(plan, rows), style="bold")
-        yield _table(rows, high)
-        yield Text("fits / tight: not with the band's upper end / no: does not fit. By formula, other knobs as planned.")
+        yield _table(rows)
+        yield Text("tight: not at the upper end of the band. By formula, other knobs as planned.", style="dim")
         yield from _needs(rows)
         yield ""
     shares = plan.limits.get("split") or ()
@@ -33,14 +31,14 @@ def _title(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
     return f"GiB by length of prompt + answer, {prompts} at a time (free: {free})"
 
 
-def _table(rows: Sequence[Mapping[str, Any]], high: float) -> Table:
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("weights", no_wrap=True)
     for cell in rows[0]["cells"]:
         table.add_column(_tokens(cell["context_tokens"]), justify="right", no_wrap=True)
     for row in rows:
         mark = " *" if row["needs"] else ""
-        table.add_row(row["weights"] + mark, *(_cell(cell, high) for cell in row["cells"]))
+        table.add_row(row["weights"] + mark, *(_cell(cell, row["band"]) for cell in row["cells"]))
     return table
 
 
@@ -48,12 +46,12 @@ def _tokens(count: int) -> str:
     return f"{count // 1024}k" if count % 1024 == 0 else f"{count:,}"
 
 
-def _cell(cell: Mapping[str, Any], high: float) -> str:
+def _cell(cell: Mapping[str, Any], band: Sequence[float] | None) -> str:
     total, free = cell["total_bytes"], cell["available_bytes"]
     if total is None:
         return "-"
     verdict = {True: "fits", False: "no", None: "?"}[cell["fits"]]
-    if cell["fits"] and free is not None and total * high > free:
+    if cell["fits"] and free is not None and total * (band[1] if band else 1.0) > free:
         verdict = "tight"
     return f"{total / GIB:,.1f} {verdict}"
 

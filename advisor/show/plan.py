@@ -12,7 +12,7 @@ from advisor.facts import Facts, Unknown, Value
 from advisor.plan import Estimate, Plan, Step
 from advisor.rule import show
 from advisor.setup import Setup
-from advisor.show import beside, tasks
+from advisor.show import beside, fit, tasks
 from advisor.show.in_code import in_code
 from advisor.show.terminal import factor, settings, size, told_apart
 from advisor.workload import Workload
@@ -21,7 +21,7 @@ from advisor.workload import Workload
 def screen(plan: Plan, details: bool = False) -> RenderableType:
     """The whole plan. `details` adds the rules that were silent, for those who ask why not."""
     parts: list[RenderableType] = [_headline(plan), *_first(plan), ""]
-    parts += [_figures(plan), *_bases(plan), *_fit(plan), ""]
+    parts += [_figures(plan), *_bases(plan), *_fit(plan), "", *fit.tables(plan)]
     parts += list(_steps(plan)) or ["Nothing to change: no rule found anything that would pay here.", ""]
     parts += list(beside.notes(plan, details))
     parts += list(beside.others(plan, details))
