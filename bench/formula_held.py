@@ -1,7 +1,7 @@
 """The closed formula held against the dry run: `python bench/formula_held.py > bench/results/formula-held.json`.
 
-Every shipped shape that generates, in bfloat16, with eager and SDPA attention, one prompt and eight, of 512 and 4096 tokens, 32 new
-ones: what the model's own code stores and needs, run without memory, and what the formula says from the shape alone.
+Every shipped shape that generates, in bfloat16, with eager and SDPA attention, one prompt and eight, of 512 and 4096
+tokens, 32 new ones: what the model's own code stores and needs, run without memory, and what the formula says.
 The overhead of a process is left out, which both take from the same place. A quarter of an hour where nothing is kept,
 seconds afterwards. `--shapes NAME ...` runs those alone.
 """
@@ -59,7 +59,9 @@ def held(found: DryRun) -> dict[str, int]:
 def by_formula(name: str, case: Mapping[str, Any], version: str) -> dict[str, int | None]:
     """The same figures by the formula, in bytes; None where it does not know one."""
     model = anatomy.facts(shapes.load(name).anatomy) | Facts({"model.checkpoint_quantization": Known("none", "shape")})
-    machine = Facts({"transformers.version": Known(version, "bench"), "host.ram_available_bytes": Known(2**50, "bench")})
+    machine = Facts(
+        {"transformers.version": Known(version, "bench"), "host.ram_available_bytes": Known(2**50, "bench")}
+    )
     load = Workload(batch=case["rows"], prompt_tokens=case["prompt_tokens"], new_tokens=case["new_tokens"])
     setup = Setup(
         device="cpu",
@@ -152,9 +154,9 @@ def result(rows: Sequence[dict[str, Any]], versions: Mapping[str, str]) -> dict[
     count = len({one["shape"] for one in rows})
     about = (
         f"`bench/formula_held.py`, {named}: {count} shipped shapes in bfloat16, with eager and SDPA attention, one "
-        f"prompt and eight, of 512 and 4096 tokens, {NEW_TOKENS} new ones. The formula's bytes over those of the model's "
-        "own code, run without memory; no process's overhead in either. A test holds every case within 3 % or has the "
-        f"reason why not. Not compared: {lacking or 'none'}."
+        f"prompt and eight, of 512 and 4096 tokens, {NEW_TOKENS} new ones. The formula's bytes over those of the "
+        "model's own code, run without memory; no process's overhead in either. A test holds every case within 3 % or "
+        f"has the reason why not. Not compared: {lacking or 'none'}."
     )
     return {
         "title": "The formula against the dry run",

@@ -98,12 +98,12 @@ def result(rows: list[dict[str, Any]], versions: dict[str, str]) -> dict[str, An
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=900.0)
-    parser.add_argument("--only", type=int, default=len(RUNS), help="as many of the runs, from the first")
+    parser.add_argument("--only", type=int, nargs="+", default=range(len(RUNS)), help="numbers of runs, from 0")
     options = parser.parse_args()
     end = time.monotonic() + options.seconds
     versions = {name: metadata.version(name) for name in ("torch", "transformers")}
     rows = []
-    for run in RUNS[: options.only]:
+    for run in (RUNS[number] for number in options.only):
         if time.monotonic() > end:
             break
         rows.append(compared(run, versions))

@@ -187,6 +187,10 @@ def _say_next(plan: Plan, options: argparse.Namespace, output: Path) -> None:
         talk.print(f"Plan written to {output}. Prove it: {command}", soft_wrap=True)
     else:
         talk.print(f"Written to {output}.", soft_wrap=True)
+    if options.no_dry_run and plan.workload.task == "generate":
+        talk.print(
+            "[dim]The same without --no-dry-run holds the memory against the model's own code.[/]", soft_wrap=True
+        )
     talk.print(f"[dim]The same without questions: {escape(command_line(plan, options))}[/]", soft_wrap=True)
 
 

@@ -35,8 +35,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One type of weights. `change` leads to it from the setup of the plan, `needs` is a package that is missing, `band` the
-    factors between which each total should lie."""
+    """One type of weights. `change` leads to it from the setup of the plan, `needs` is a package that is missing.
+
+    `band` holds the factors on a total between which it should lie.
+    """
 
     weights: str
     change: dict[str, Value]
@@ -91,9 +93,7 @@ def _changes(model: Facts, setup: Setup) -> dict[str, dict[str, Value]]:
     return {sixteen: plain, **quantized}
 
 
-def _cell(
-    model: Facts, machine: Facts, workload: Workload, setup: Setup, context: int, sized: Sized
-) -> Cell:
+def _cell(model: Facts, machine: Facts, workload: Workload, setup: Setup, context: int, sized: Sized) -> Cell:
     longer = replace(workload, prompt_tokens=context - workload.new_tokens)
     found = sized(model, machine, longer, setup)
     return Cell(context, found.total_bytes, found.available_bytes, found.fits)

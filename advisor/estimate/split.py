@@ -52,7 +52,7 @@ class Share:
 
 
 def split(model: Facts, machine: Facts, setup: Setup) -> tuple[Share, ...] | None:
-    """What each device holds, in the order of filling; None where nothing is spread or sizes of layers are not known."""
+    """What each device holds, in the order of filling; None where nothing is spread or layers are not known."""
     if setup.device_map not in SPREADING or device(machine, setup) == "cpu":
         return None
     parts, limits = _parts(model, machine, setup), _limits(machine, setup)

@@ -162,8 +162,8 @@ def _share(step: Step, runs: bool, task: str) -> str:
     parts = [factor(speed)] if speed and abs(speed - 1) >= NOTHING else []
     if speed is None and runs:
         parts.append("gain not predicted: " + ("apply measures it" if task == "generate" else "measure it"))
-    if step.effect.memory_bytes:
-        sign = "+" if step.effect.memory_bytes > 0 else ""
+    if abs(step.effect.memory_bytes or 0) >= NO_BYTES:
+        sign = "+" if (step.effect.memory_bytes or 0) > 0 else ""
         parts.append(f"{sign}{size(step.effect.memory_bytes)}")
     return ", ".join(parts)
 
@@ -192,6 +192,8 @@ def _written(change: Mapping[str, Value], plan: Plan) -> str:
     return escape("; ".join(in_code(change, computes)))
 
 
+NO_BYTES = 2**19
+"""Less than this reads 0 MiB."""
 NOTHING = 0.005
 """Below half a per cent a factor reads x1.00 and says nothing."""
 MOST_REASONS = 5

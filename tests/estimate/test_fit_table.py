@@ -21,7 +21,9 @@ def machine(**more: Value) -> Facts:
 
 
 def model(shape: str = "llama-3.1-8b", quantized: str = "none") -> Facts:
-    return anatomy.facts(shapes.load(shape).anatomy) | Facts({"model.checkpoint_quantization": Known(quantized, "test")})
+    return anatomy.facts(shapes.load(shape).anatomy) | Facts(
+        {"model.checkpoint_quantization": Known(quantized, "test")}
+    )
 
 
 def table(setup: Setup = CUDA, **more: Value) -> dict[str, Row]:

@@ -10,8 +10,22 @@ from advisor.probe import anatomy, shapes
 from advisor.setup import Setup
 
 GIB = 2**30
-SHAPES = ("gemma-2-2b", "llama-3.2-1b", "llama-3.1-8b", "mixtral-8x7b", "opt-6.7b", "phi-2", "qwen2.5-7b", "qwen3-30b-a3b")
-TIGHT = {"two even": (0.6, 0.6, 2.0), "uneven": (0.25, 0.9, 0.2), "to RAM": (0.35, 0.3, 2.0), "to disk": (0.3, 0.2, 0.3)}
+SHAPES = (
+    "gemma-2-2b",
+    "llama-3.2-1b",
+    "llama-3.1-8b",
+    "mixtral-8x7b",
+    "opt-6.7b",
+    "phi-2",
+    "qwen2.5-7b",
+    "qwen3-30b-a3b",
+)
+TIGHT = {
+    "two even": (0.6, 0.6, 2.0),
+    "uneven": (0.25, 0.9, 0.2),
+    "to RAM": (0.35, 0.3, 2.0),
+    "to disk": (0.3, 0.2, 0.3),
+}
 """Limits as shares of the model's weights: two devices and RAM."""
 
 

@@ -27,6 +27,4 @@ def test_a_split_names_layers_by_device() -> None:
         return {"device": device, "first_layer": first, "last_layer": last, "weights_bytes": round(size * GIB), **held}
 
     shares = (share("0", 0, 21, 9.6, embedding=True), share("1", 22, 31, 4.0, head=True), share("cpu", None, None, 0))
-    assert fit.split(shares) == (
-        "GPU 0: embedding, layers 0-21 (9.6 GiB); GPU 1: layers 22-31, head (4.0 GiB); CPU: -"
-    )
+    assert fit.split(shares) == ("GPU 0: embedding, layers 0-21 (9.6 GiB); GPU 1: layers 22-31, head (4.0 GiB); CPU: -")
