@@ -78,7 +78,7 @@ def result(rows: list[dict[str, Any]], versions: dict[str, str]) -> dict[str, An
     lacking = "; ".join(f"{row['shape']} ({row['error'][:80]})" for row in rows if "error" in row)
     about = (
         f"`bench/process_memory.py`, {platform.machine()}, {os.cpu_count()} cores, one thread, {named}: {len(done)} "
-        "processes with shipped shapes of 135 million to 1.4 billion parameters, no file read. The highest resident "
+        "processes with the shipped shapes below, 135 million parameters and more, no file read. The highest resident "
         f"memory, measured over predicted, {between}. Not measured: {lacking or 'none'}."
     )
     lines: list[dict[str, Any]] = []
