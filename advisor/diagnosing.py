@@ -5,7 +5,7 @@ Questions are asked only where the answers lead to different plans: the planner 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from advisor import baseline, derived, planner, workload
 from advisor.facts import Declaration, Facts, Known, Question, Value
@@ -26,6 +26,12 @@ Ask = Callable[[Declaration, Question], Value | None]
 """Puts a question to a person; None when they do not answer."""
 
 
+class Written(Protocol):
+    """A row of a table that goes into the plan as it is."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
 @dataclass(frozen=True)
 class Estimators:
     """Where predictions come from. Handed in, so that every diagnosis can be replayed without a machine."""
@@ -35,6 +41,10 @@ class Estimators:
     largest_context: Largest
     break_even_calls: Callable[[Facts, Facts, Workload, Setup], tuple[float, float] | None]
     break_even_acceptance: Callable[[Facts, Facts, Workload, Setup], float | None]
+    split: Callable[[Facts, Facts, Setup], Sequence[Written] | None] = lambda _model, _machine, _setup: None
+    """(model, machine, setup) -> what each device holds of the weights."""
+    fit_table: Callable[[Facts, Facts, Workload, Setup], Sequence[Written] | None] = lambda _m, _f, _w, _s: None
+    """(model, machine, workload, setup) -> what fits, by type of weights and length of context."""
     closer: Closer = lambda _model, _machine, _workload, estimates: estimates
     """For the two setups of a finished plan, because it may take seconds."""
 
@@ -180,9 +190,18 @@ class Diagnosis:
             limits={
                 "baseline": self._limits(subject, composed.baseline, found),
                 "plan": self._limits(subject, composed.setup, found),
+                **self._tables(subject, composed.setup),
             },
             passed_over=tuple({"rule": rule, "reason": why} for rule, why in composed.passed_over.items()),
         )
+
+    def _tables(self, subject: Subject, setup: Setup) -> dict[str, list[dict[str, Any]]]:
+        """Where the layers go if `setup` spreads them, and what fits where that is the question."""
+        asked = (subject.model, subject.machine)
+        split = self.estimators.split(*asked, setup)
+        rows = self.estimators.fit_table(*asked, subject.workload, setup) if subject.workload.goal == "fit" else None
+        tables = {"split": split, "fit_table": rows}
+        return {name: [one.to_json() for one in table] for name, table in tables.items() if table}
 
     def _limits(self, subject: Subject, setup: Setup, found: Mapping[Setup, Estimate]) -> dict[str, int | None]:
         """By how much a setup misses, and the largest batch and context that do fit."""

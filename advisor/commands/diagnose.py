@@ -14,10 +14,10 @@ from advisor.commands import options as common
 from advisor.commands.probe import look
 from advisor.diagnosing import Ask, Closer, Diagnosis, Estimators, Subject
 from advisor.errors import Mistake, PlanError, RequestError
-from advisor.estimate import devices, formula, memory
+from advisor.estimate import band, devices, fit_table, formula, memory, split
 from advisor.estimate.dryrun import estimate as dryrun
 from advisor.estimate.dryrun.ask import ask as ask_dry_run
-from advisor.facts import Facts, Value
+from advisor.facts import Facts, Unknown, Value
 from advisor.plan import Estimate, ModelReference, Plan
 from advisor.probe import model as models
 from advisor.probe import shapes
@@ -100,9 +100,14 @@ def _by_dry_run(config: Mapping[str, Any], python: str) -> Closer:
         def heard(line: str) -> None:
             talk.print(line, style="dim", markup=False, soft_wrap=True)
 
-        return dryrun.closer(
+        found = dryrun.closer(
             model, machine, workload, estimates, lambda cases: ask_dry_run(config, cases, python, versions, heard)
         )
+        asked = {setup: dryrun.case(model, machine, workload, setup, estimates[setup]) for setup in estimates}
+        return {
+            setup: band.closer(machine, setup, estimate, failed=not isinstance(asked[setup], Unknown))
+            for setup, estimate in found.items()
+        }
 
     return closer
 
@@ -130,6 +135,8 @@ ESTIMATORS = Estimators(
     largest_context=memory.largest_context,
     break_even_calls=formula.break_even_calls,
     break_even_acceptance=formula.break_even_acceptance,
+    split=split.split,
+    fit_table=fit_table.fit_table,
 )
 
 
@@ -180,6 +187,10 @@ def _say_next(plan: Plan, options: argparse.Namespace, output: Path) -> None:
         talk.print(f"Plan written to {output}. Prove it: {command}", soft_wrap=True)
     else:
         talk.print(f"Written to {output}.", soft_wrap=True)
+    if options.no_dry_run and plan.workload.task == "generate":
+        talk.print(
+            "[dim]The same without --no-dry-run holds the memory against the model's own code.[/]", soft_wrap=True
+        )
     talk.print(f"[dim]The same without questions: {escape(command_line(plan, options))}[/]", soft_wrap=True)
 
 

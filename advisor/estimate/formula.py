@@ -5,14 +5,14 @@ from dataclasses import replace
 from advisor import learnt as own
 from advisor.estimate import drafting, training
 from advisor.estimate import speed as speeds
-from advisor.estimate.band import speed_band
+from advisor.estimate.band import memory_band, speed_band
 from advisor.estimate.calls import calls
-from advisor.estimate.memory import MEMORY_BAND, memory
+from advisor.estimate.memory import memory
 from advisor.estimate.quantized import scheme_of
 from advisor.estimate.room import device
 from advisor.estimate.weights import dtype
 from advisor.facts import Facts, Unknown
-from advisor.plan import Estimate, Memory, Speed
+from advisor.plan import Estimate, Speed
 from advisor.setup import Setup
 from advisor.workload import Workload
 
@@ -23,15 +23,16 @@ def estimate(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> 
     if workload.task == "train":
         return Estimate(needed, Speed(None, None, None), "formula", training.band(needed), None)
     predicted = speeds.speed(model, machine, workload, setup, needed)
+    spread = memory_band(model, machine, setup, needed)
     if predicted.total_tokens_per_second is None:
-        return _without_speed(needed, predicted)
+        return Estimate(needed, predicted, "formula", spread, None)
     learnt = own.of_kind(machine, own_kind(model, machine, workload, setup))
     usual = speed_band(model, machine, setup)
     return Estimate(
         memory=needed,
         speed=predicted if learnt is None else _corrected(predicted, learnt),
         basis="formula",
-        memory_band=None if needed.total_bytes is None else MEMORY_BAND,
+        memory_band=spread,
         speed_band=usual if learnt is None or usual is None else learnt.band(usual),
         speed_basis=_speed_basis(machine, setup, learnt),
     )
@@ -46,10 +47,6 @@ def own_kind(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> 
     """The kind under which own runs of this setup count."""
     together = any(call.rows > 1 for call in calls(workload, setup))
     return own.kind(setup, dtype(model, machine, setup) or "unknown", scheme_of(model, setup), together)
-
-
-def _without_speed(needed: Memory, predicted: Speed) -> Estimate:
-    return Estimate(needed, predicted, "formula", None if needed.total_bytes is None else MEMORY_BAND, None)
 
 
 def _corrected(speed: Speed, learnt: own.Learnt) -> Speed:

@@ -9,8 +9,6 @@ is None, and with it the total.
 from collections.abc import Callable
 from dataclasses import replace
 
-from packaging.version import Version
-
 from advisor.estimate import encoding, training
 from advisor.estimate.activations import Peaks, peaks
 from advisor.estimate.attention import as_it_runs
@@ -23,16 +21,6 @@ from advisor.plan import Memory
 from advisor.setup import Setup
 from advisor.workload import LARGEST, Workload
 
-MEMORY_BAND = (0.90, 1.12)
-"""Factors on the total on a GPU. Of 192 published runs of transformers 4.35 to 4.46 on one GPU (bench/published.py) the
-median error is 0.3 %, 95 of 100 lie within 4 %, the worst is 13 % off (kernels that take more room than the checkpoint
-says). No published run of transformers 5 is among them."""
-COMPARED_SINCE = Version("4.35")
-"""Nobody compared the formula with older releases."""
-CPU_BAND = (0.95, 1.15)
-"""The same for a process on a CPU: ten runs of models of 130 and 317 million parameters (torch 2.13, transformers 5.22;
-fp32 and bf16, batch 1 to 8, 64 to 1024 tokens) peaked between 2 % below and 11 % above. While a file is loaded in
-another type its pages are mapped beside the weights; the system can drop them, so they do not count."""
 RESIDENT_LAYERS = 2
 """Layers of an offloaded cache that are on the device at a time: the one in use and the one that is fetched."""
 
@@ -107,16 +95,6 @@ def _placed(weights: int, running: int, there: Room) -> tuple[int, int | None, b
         return weights + running, there.available_bytes + there.spill_limit_bytes, False
     total = weights - spilled + running
     return total, there.available_bytes, total + there.slack_bytes <= there.available_bytes
-
-
-def memory_band(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> tuple[float, float] | None:
-    """The factors on the total between which it should lie; None without a total, or for an older transformers."""
-    version = machine.text("transformers.version")
-    if version is not None and Version(version) < COMPARED_SINCE:
-        return None
-    if memory(model, machine, workload, setup).total_bytes is None:
-        return None
-    return CPU_BAND if device(machine, setup) == "cpu" else MEMORY_BAND
 
 
 def largest_batch(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> int | None:

@@ -86,12 +86,18 @@ def _free(machine: Facts, index: int) -> int | None:
     return machine.count("gpu.memory_free_bytes") if found is None and index == 0 else found
 
 
-def _limit(setup: Setup, place: str, free: float) -> int:
-    """What `max_memory` grants to one device; a device that it leaves out gets nothing once it names any."""
+def named_limits(setup: Setup) -> dict[str, float]:
+    """What `max_memory` grants, in bytes by device; empty where it names none."""
     named: dict[str, float] = {}
     for entry in setup.max_memory or ():
         if found := re.fullmatch(r"(\w+)=([\d.]+)([KMG]?i?B)", entry):
             named[found[1]] = float(found[2]) * UNITS[found[3]]
+    return named
+
+
+def _limit(setup: Setup, place: str, free: float) -> int:
+    """What `max_memory` grants to one device; a device that it leaves out gets nothing once it names any."""
+    named = named_limits(setup)
     return round(named.get(place, 0.0) if named else free)
 
 

@@ -12,7 +12,7 @@ from advisor.facts import Facts, Unknown, Value
 from advisor.plan import Estimate, Plan, Step
 from advisor.rule import show
 from advisor.setup import Setup
-from advisor.show import beside, tasks
+from advisor.show import beside, fit, tasks
 from advisor.show.in_code import in_code
 from advisor.show.terminal import factor, settings, size, told_apart
 from advisor.workload import Workload
@@ -21,7 +21,7 @@ from advisor.workload import Workload
 def screen(plan: Plan, details: bool = False) -> RenderableType:
     """The whole plan. `details` adds the rules that were silent, for those who ask why not."""
     parts: list[RenderableType] = [_headline(plan), *_first(plan), ""]
-    parts += [_figures(plan), *_bases(plan), *_fit(plan), ""]
+    parts += [_figures(plan), *_bases(plan), *_fit(plan), "", *fit.tables(plan)]
     parts += list(_steps(plan)) or ["Nothing to change: no rule found anything that would pay here.", ""]
     parts += list(beside.notes(plan, details))
     parts += list(beside.others(plan, details))
@@ -164,8 +164,8 @@ def _share(step: Step, runs: bool, task: str) -> str:
     parts = [factor(speed)] if speed and abs(speed - 1) >= NOTHING else []
     if speed is None and runs:
         parts.append("gain not predicted: " + ("apply measures it" if task == "generate" else "measure it"))
-    if step.effect.memory_bytes:
-        sign = "+" if step.effect.memory_bytes > 0 else ""
+    if abs(step.effect.memory_bytes or 0) >= NO_BYTES:
+        sign = "+" if (step.effect.memory_bytes or 0) > 0 else ""
         parts.append(f"{sign}{size(step.effect.memory_bytes)}")
     return ", ".join(parts)
 
@@ -194,6 +194,8 @@ def _written(change: Mapping[str, Value], plan: Plan) -> str:
     return escape("; ".join(in_code(change, computes)))
 
 
+NO_BYTES = 2**19
+"""Less than this reads 0 MiB."""
 NOTHING = 0.005
 """Below half a per cent a factor reads x1.00 and says nothing."""
 MOST_REASONS = 5

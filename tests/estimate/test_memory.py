@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advisor.estimate.memory import CPU_BAND, MEMORY_BAND, largest_batch, largest_context, memory, memory_band
+from advisor.estimate.band import CPU_BAND, MEMORY_BAND, memory_band
+from advisor.estimate.memory import largest_batch, largest_context, memory
 from advisor.estimate.room import CONTEXT_BYTES, PROCESS_BYTES, SLACK_BYTES, WORKSPACE_BYTES
 from advisor.facts import Facts, Known, Unknown, Value
 from advisor.probe import anatomy, shapes
@@ -288,6 +289,10 @@ class TestFits:
         assert memory(LLAMA, card(24), ONE, alone).fits is False
 
 
+def band_of(model: Facts, machine: Facts, setup: Setup) -> tuple[float, float] | None:
+    return memory_band(model, machine, setup, memory(model, machine, ONE, setup))
+
+
 class TestUnknown:
     @pytest.mark.parametrize(
         "name", ["parameters", "checkpoint_quantization", "kv_heads", "full_layers", "hidden_size", "vocab_size"]
@@ -308,9 +313,15 @@ class TestUnknown:
         assert found.total_bytes is not None
 
     def test_no_band_without_a_total(self) -> None:
-        assert memory_band(LLAMA, card(24), ONE, CUDA) == MEMORY_BAND
-        assert memory_band(Facts(), card(24), ONE, CUDA) is None
-        assert memory_band(LLAMA, card(24), ONE, Setup(device="cpu", dtype="bfloat16")) == CPU_BAND
+        assert band_of(LLAMA, card(24), CUDA) == MEMORY_BAND
+        assert band_of(Facts(), card(24), CUDA) is None
+        assert band_of(LLAMA, card(24), Setup(device="cpu", dtype="bfloat16")) == CPU_BAND
+
+    def test_a_type_that_nobody_compared_has_a_wider_band(self) -> None:
+        known, unheard = (LLAMA | Facts({"model.type": Known(kind, "test")}) for kind in ("llama", "unheard"))
+        assert band_of(known, card(24), CUDA) == MEMORY_BAND
+        wide = band_of(unheard, card(24), CUDA)
+        assert wide is not None and wide[0] < MEMORY_BAND[0] and wide[1] > MEMORY_BAND[1]
 
     def test_nobody_can_say_is_none_and_too_little_is_zero(self) -> None:
         assert largest_batch(LLAMA, facts(), ONE, CUDA) is None
@@ -369,5 +380,5 @@ def test_more_work_never_needs_less(name: str, cache: str, attention: str, rows:
 
 
 def test_no_band_is_claimed_for_releases_that_nobody_compared() -> None:
-    assert memory_band(LLAMA, card(24, transformers__version="4.34.1"), ONE, CUDA) is None
-    assert memory_band(LLAMA, card(24, transformers__version="4.35.0"), ONE, CUDA) == MEMORY_BAND
+    assert band_of(LLAMA, card(24, transformers__version="4.34.1"), CUDA) is None
+    assert band_of(LLAMA, card(24, transformers__version="4.35.0"), CUDA) == MEMORY_BAND

@@ -1,0 +1,54 @@
+"""Runs in a child process: the most memory that a process takes which makes a model and lets it answer.
+
+Two paths on the command line: the request and the answer, both JSON. Request: {"config": {...}, "dtype", "attn",
+"rows", "prompt_tokens", "new_tokens"}. Answer: {"start_bytes": resident after the imports and a tiny model,
+"peak_bytes": VmHWM when all is done}.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def resident(name: str) -> int:
+    """A figure of /proc/self/status in bytes: VmRSS now, VmHWM at its highest."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"no {name}")
+
+
+def answered(config: dict[str, Any], dtype: str, attention: str, rows: int, prompt: int, new: int) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    given = dict(config)
+    made = AutoConfig.for_model(given.pop("model_type"), **given)
+    torch.set_default_dtype(getattr(torch, dtype))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(made, dtype=getattr(torch, dtype), attn_implementation=attention)
+    model.to_empty(device="cpu").eval()
+    model.tie_weights()
+    with torch.inference_mode():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            tensor.fill_(0.01)
+        ids = torch.ones((rows, prompt), dtype=torch.long)
+        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new,
+                       do_sample=False, pad_token_id=0)  # fmt: skip
+
+
+def main() -> None:
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    tiny = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 64}  # fmt: skip
+    answered(tiny, "float32", "sdpa", 1, 4, 2)
+    start = resident("VmRSS")
+    wanted = (request[name] for name in ("config", "dtype", "attn", "rows", "prompt_tokens", "new_tokens"))
+    answered(*wanted)
+    answer = {"start_bytes": start, "peak_bytes": resident("VmHWM")}
+    Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
