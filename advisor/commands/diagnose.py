@@ -180,13 +180,12 @@ def _output(options: argparse.Namespace) -> Path | None:
 
 def _say_next(plan: Plan, options: argparse.Namespace, output: Path) -> None:
     talk = terminal.talk()
-    if plan.steps and plan.workload.task != "generate":
+    if plan.workload.task != "generate":
         talk.print(f"Plan written to {output}. It is not measured here: time it in your own program.", soft_wrap=True)
-    elif plan.steps:
-        command = f"[bold]perf-advisor apply --plan {shlex.quote(str(output))}[/]"
-        talk.print(f"Plan written to {output}. Prove it: {command}", soft_wrap=True)
     else:
-        talk.print(f"Written to {output}.", soft_wrap=True)
+        command = f"[bold]perf-advisor apply --plan {shlex.quote(str(output))}[/]"
+        prove = "Prove it" if plan.steps else "Check the figures"
+        talk.print(f"Plan written to {output}. {prove}: {command}", soft_wrap=True)
     if options.no_dry_run and plan.workload.task == "generate":
         talk.print(
             "[dim]The same without --no-dry-run holds the memory against the model's own code.[/]", soft_wrap=True
