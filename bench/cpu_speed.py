@@ -11,11 +11,12 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from advisor import applying, baseline, child, probe
+from advisor import learnt as own
 from advisor import run as running
 from advisor.estimate import formula
 from advisor.facts import Facts, Vocabulary, from_json, to_json
@@ -140,12 +141,16 @@ def shown(entry: dict[str, Any]) -> str:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> str:
+    """A line for each figure, as predicted and with what the other shapes' runs teach."""
     counted = [entry for entry in rows if entry["runs"] > entry["disturbed_runs"]]
     lines = []
-    for name in FIGURES:
-        found = sorted(abs(error(entry, name)) for entry in counted)
-        tail = found[min(len(found) - 1, len(found) * 90 // 100)]
-        lines.append(f"{name:26} median {statistics.median(found):6.1%}   90 % {tail:6.1%}   of {len(found)}")
+    for way in ("predicted", "learnt"):
+        for name in FIGURES:
+            found = sorted(abs(entry[way][name] / entry["measured"][name] - 1) for entry in counted if way in entry)
+            if found:
+                tail = found[min(len(found) - 1, len(found) * 90 // 100)]
+                figures = f"median {statistics.median(found):6.1%}   90 % {tail:6.1%}   of {len(found)}"
+                lines.append(f"{way:10} {name:26} {figures}")
     return "\n".join(lines)
 
 
@@ -154,10 +159,32 @@ def again(result: dict[str, Any]) -> list[dict[str, Any]]:
     vocabulary = Vocabulary(DECLARATIONS)
     machine = from_json(result["machine"], vocabulary, "the recorded machine")
     models_of = {name: from_json(facts, vocabulary, name) for name, facts in result["models"].items()}
-    return [
-        {**row, "predicted": predicted(models_of[row["model"]], machine, row["dtype"], row["batch"])}
-        for row in result["rows"]
-    ]
+    return learnt(
+        [
+            {**row, "predicted": predicted(models_of[row["model"]], machine, row["dtype"], row["batch"])}
+            for row in result["rows"]
+        ]
+    )
+
+
+def learnt(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with what own runs of the other shapes make of their predictions (`learnt`), each shape left out."""
+    found = []
+    for row in rows:
+        others = [one for one in rows if one["model"] != row["model"] and one["runs"] > one["disturbed_runs"]]
+        known = {one.kind: one for one in own.summarized(map(_ratios, others))}
+        told = row["predicted"]
+        factors = known[_kind(row)].factors if _kind(row) in known else {}
+        found.append({**row, "learnt": {name: told[name] * factors.get(name, 1.0) for name in FIGURES}})
+    return found
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    return f"{row['dtype']}/none/eager/{'one' if row['batch'] == 1 else 'many'}"
+
+
+def _ratios(row: Mapping[str, Any]) -> own.Ratios:
+    return own.Ratios(_kind(row), {name: row["measured"][name] / row["predicted"][name] for name in FIGURES})
 
 
 def main() -> None:
@@ -179,11 +206,18 @@ def main() -> None:
             model = described(SHAPES[name], Path(folder))
             facts[name] = to_json(model)
             found, pace = rows_of(name, model, machine, pace)
-            rows += found
+            rows += [{**row, "before": _measured_before(before["rows"], row)} for row in found]
     result = {"machine": to_json(machine), "pace_seconds": pace, "models": facts, "rows": rows}
     result["rows"] = again(result)
     print(summary(result["rows"]))
     applying.write_export(place, json.dumps(result, indent=1) + "\n")
+
+
+def _measured_before(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> dict[str, float] | None:
+    """What the same setup gave, undisturbed, when this result was last written: how far the machine repeats itself."""
+    quiet = [one for one in rows if one["runs"] > one["disturbed_runs"]]
+    names = ("model", "dtype", "batch")
+    return next((one["measured"] for one in quiet if all(one[name] == row[name] for name in names)), None)
 
 
 def _options() -> argparse.Namespace:

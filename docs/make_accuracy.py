@@ -6,14 +6,18 @@ when it has these keys: `title`; `about`, a sentence on machine and versions; `t
 a goal below to such a summary. An error of 0 is exact.
 """
 
+import importlib.util
 import json
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+spec = importlib.util.spec_from_file_location("accuracy_on_cpu", HERE / "accuracy_on_cpu.py")
+assert spec is not None and spec.loader is not None
+accuracy_on_cpu = importlib.util.module_from_spec(spec)  # docs/ is no package, and may be read from anywhere
+spec.loader.exec_module(accuracy_on_cpu)
 RESULTS = HERE.parent / "bench" / "results"
 HEAD = """# How far predictions are from measurements
 
@@ -23,11 +27,6 @@ below. No figure in a table was typed in by hand.
 """
 OURS_MEMORY, OURS_SPEED = "perf-advisor", "perf-advisor, host known"
 SPEED = ("speed, one prompt", "speed, several prompts")
-CPU_FIGURES = {
-    "ttft_seconds": "time to first token",
-    "decode_tokens_per_second": "decoding, tokens a second",
-    "total_tokens_per_second": "in all, tokens a second",
-}
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def page() -> str:
         sections.append(_strings(strings))
     if published is not None:
         sections.append(_published(published))
-    sections += [_cpu_speed(path) for path in sorted(RESULTS.glob("cpu-speed*.json"))]
+    sections += [accuracy_on_cpu.section(found) for found in speeds_on_cpus()]
     sections += [_other(found) for found in others()]
     if published is not None:
         sections.append(_misses(published))
@@ -110,6 +109,10 @@ def others() -> list[dict[str, Any]]:
     return [result for result in found if "tables" in result]
 
 
+def speeds_on_cpus() -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("cpu-speed*.json"))]
+
+
 def _goals(strings: dict[str, Any] | None, published: dict[str, Any] | None) -> str:
     rows = []
     for name, goal in GOALS.items():
@@ -117,7 +120,8 @@ def _goals(strings: dict[str, Any] | None, published: dict[str, Any] | None) -> 
         if published is not None:
             reached += [(f"published runs, {where}", found) for where, found in _of_published(name, published)]
         if name == "decode speed":
-            reached += [("small models on a CPU", found) for found in _decoding_on_cpus()]
+            for found in speeds_on_cpus():
+                reached += accuracy_on_cpu.decoding(found["rows"])
         rows += [_goal(name, goal, where, found) for where, found in reached]
         if not reached:
             rows.append(f"| {name} | {goal.words()} | {goal.program} | | no result yet | |\n")
@@ -209,55 +213,6 @@ def _cell(found: dict[str, float] | None) -> str:
 
 def _share(value: float) -> str:
     return f"{value:.1%}" if value < 1 else f"{value:.0%}"
-
-
-def _decoding_on_cpus() -> list[dict[str, float]]:
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("cpu-speed*.json"))]
-    return [_summary(result["rows"], "decode_tokens_per_second") for result in results]
-
-
-def _summary(rows: Sequence[dict[str, Any]], figure: str) -> dict[str, float]:
-    """Of the runs that no other program disturbed throughout."""
-    counted = [row for row in rows if "measured" in row and row["runs"] > row["disturbed_runs"]]
-    errors = sorted(abs(row["predicted"][figure] / row["measured"][figure] - 1) for row in counted)
-    tail = {f"p{share}": errors[min(len(errors) - 1, len(errors) * share // 100)] for share in (90, 95)}
-    return {"count": len(errors), "median": statistics.median(errors), **tail}
-
-
-def _cpu_speed(path: Path) -> str:
-    found = json.loads(path.read_text(encoding="utf-8"))
-    machine = found["machine"]
-    about = ", ".join(
-        f"{name} {machine[fact]['value']}"
-        for name, fact in (
-            ("CPU", "host.cpu"),
-            ("cores", "host.cores_usable"),
-            ("torch", "torch.version"),
-            ("transformers", "transformers.version"),
-        )
-        if "value" in machine.get(fact, {})
-    )
-    models = ", ".join(dict.fromkeys(row["model"] for row in found["rows"]))
-    rows = "".join(_cpu_row(words, _summary(found["rows"], figure)) for figure, words in CPU_FIGURES.items())
-    return f"""
-## Speed on a CPU
-
-`bench/cpu_speed.py`, {about}.
-Models with random weights ({models}), in fp32 and bf16, one prompt and eight, predicted from what was measured of the
-machine and never of these models, so that each shape is left out of what predicts it. {len(found["rows"])} setups were
-run; left out are those of which every run was disturbed, by other programs or because the virtual machine was slower
-than at its best at that time. A quarter of the other runs is quicker than the figure that is compared; so are the
-constants taken. Why decoding misses its goal: the constants themselves differ by 5 to 30 % from one measurement to the
-next on this shared machine, as runs do; and steps of GPT-2 and GPT-NeoX take 10 to 20 % longer than their products and
-the rest timed apart, those of Llama 8 to 10 %.
-
-| figure | setups | median | 90 % below |
-|---|---:|---:|---:|
-{rows}"""
-
-
-def _cpu_row(words: str, found: dict[str, float]) -> str:
-    return f"| {words} | {found['count']} | {_share(found['median'])} | {_share(found['p90'])} |\n"
 
 
 def _other(found: dict[str, Any]) -> str:
