@@ -95,7 +95,8 @@ class DryRun:
 
     `weights` are bytes by type and group of modules (`embedding`, `head`, `linear`, `experts`, `scales`, `other`,
     `buffers`); `weights_held_bytes` counts each tensor as the allocator rounds it. `drawn_out` says that the peak of
-    the prompt was drawn out in a straight line from shorter ones. `fullest_step` is one in which a quantized cache
+    the prompt was drawn out in a straight line from shorter ones. The first step is left out where a cache only grows,
+    so that it holds less than the last one; `fullest_step` is one in which a quantized cache
     takes in the tokens that it kept as they were.
     """
 

@@ -150,6 +150,11 @@ def inner(tensor: Any) -> Iterator[Any]:
         yield from inner(getattr(tensor, name))
 
 
+def only_grows(cache: Any) -> bool:
+    """Whether every layer keeps every token, and nothing else."""
+    return {type(layer).__name__ for layer in getattr(cache, "layers", ())} == {GROWING}
+
+
 def lengthen(cache: Any, prompt: int, steps: int) -> bool:
     """Make the cache as if it had read this prompt and so many steps; False where a layer is not known well enough."""
     layers = getattr(cache, "layers", ())

@@ -73,7 +73,7 @@ def case_answer(model: Any, case: dict[str, Any], transformers: Any) -> dict[str
     """
     looped = is_looped(model, case)
     passes = (drawn_out if looped else exactly)(model, case, transformers)
-    for one in passes:
+    for one in filter(None, passes):
         one.pop("highest", None)
     prompt, first, last, fullest = (*passes, None, None, None)[:4]
     return {
@@ -96,14 +96,18 @@ def is_looped(model: Any, case: dict[str, Any]) -> bool:
     )
 
 
-def exactly(model: Any, case: dict[str, Any], transformers: Any) -> list[dict[str, Any]]:
+def exactly(model: Any, case: dict[str, Any], transformers: Any) -> list[dict[str, Any] | None]:
     """The passes as they are: the prompt, the first step and the last one, and the fullest one where there is any.
 
-    Those of one new token have no step.
+    Those of one new token have no step. Where the cache only grows, each step holds more than the one before, and the
+    first is left out.
     """
     prompt, new = case["prompt_tokens"], case["new_tokens"]
     run = following.Run(model, case, transformers, building.own_storages)
-    passes = [run.prompt()]
+    passes: list[dict[str, Any] | None] = [run.prompt()]
+    plain = case["cache"] == "dynamic" and case["quantization"] is None
+    if new > 2 and plain and caching.only_grows(run.cache) and run.lengthen(new - 2):
+        return [*passes, None, run.read(1)]
     if new > 1:
         passes.append(run.read(1))
     if new == 2 or (new > 2 and case["cache"] in STATIC):  # every step meets the whole of a static cache

@@ -17,7 +17,7 @@ pytestmark = [
 def test_mixtures_of_experts_in_every_type(small: Any, name: str, dtype: str, experts: str) -> None:
     wanted = small.case(rows=2, prompt=256, dtype=dtype, experts=experts)
     (said,) = small.dry(name, wanted)
-    peak = max(said[one]["peak_bytes"] for one in ("prompt", "first_step", "last_step"))
+    peak = max(said[one]["peak_bytes"] for one in ("prompt", "first_step", "last_step") if said[one])
     real = small.allocator_peak(small.made(name, dtype=dtype, experts=experts), wanted)
     assert peak == pytest.approx(real, rel=0.02)
     assert set(said["weights"]["experts"]) == {dtype}

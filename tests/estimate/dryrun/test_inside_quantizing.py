@@ -31,7 +31,7 @@ def test_every_byte_of_weights_and_scales(small: Any, tmp_path: Path, name: str,
     model = small.quantized(name, wanted, tmp_path)
     real = small.allocator_peak(model, wanted)  # 4-bit weights are packed anew by a first pass on some CPUs
     assert said["weights"] == inside_dry_run.building.weights(model)
-    peak = max(said[one]["peak_bytes"] for one in ("prompt", "first_step", "last_step"))
+    peak = max(said[one]["peak_bytes"] for one in ("prompt", "first_step", "last_step") if said[one])
     assert peak == pytest.approx(real, rel=PEAK_TOLERANCE)
 
 
