@@ -67,7 +67,7 @@ def test_two_layers_of_an_offloaded_cache_are_on_the_device(small: Any, cache: s
     plain = "static" if cache == "offloaded_static" else "dynamic"
     (away,) = small.dry("llama", small.case(cache, prompt=512, device="cuda"))
     (here,) = small.dry("llama", small.case(plain, prompt=512, device="cuda"))
-    for one in PASSES[:3]:
+    for one in ("prompt", "last_step"):  # where a cache only grows, the first step is left out
         assert away[one]["cache_bytes"] == here[one]["cache_bytes"]
         assert away[one]["away_bytes"] == away[one]["cache_bytes"] * 3 // 4  # between two passes only the first is back
     saved = here["last_step"]["peak_bytes"] - away["last_step"]["peak_bytes"]
