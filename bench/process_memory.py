@@ -60,10 +60,14 @@ def compared(run: tuple[str, str, str, int, int], versions: dict[str, str]) -> d
             return {**about, "error": reason}
         case child.Answered(answer=answer):
             start, peak = answer["start_bytes"], answer["peak_bytes"]
-    total = by_formula(name, about, versions["transformers"])["total"]
+    told = by_formula(name, about, versions["transformers"])
+    total, weights = told["total"], told["weights"]
     factors = {"formula": None if total is None else peak / (total + start)}
     factors["dry run"] = peak / (held(said)["total"] + start) if isinstance(said, DryRun) else None
-    return {**about, "start_bytes": start, "measured_bytes": peak, "measured_over_predicted": factors}
+    moving = None if total is None or weights is None else total - weights
+    measured = {name: answer[name] for name in ("loaded_bytes", "first_peak_bytes", "heap_free_bytes")}
+    return {**about, "start_bytes": start, **measured, "measured_bytes": peak, "moving_bytes": moving,
+            "measured_over_predicted": factors}  # fmt: skip
 
 
 def result(rows: list[dict[str, Any]], versions: dict[str, str]) -> dict[str, Any]:
