@@ -14,7 +14,7 @@ def found(basis: str, plain: tuple[float, float] | None) -> Estimate:
 
 
 def width(setup: Setup, basis: str, failed: bool) -> float:
-    plain = (band.CPU_LOW, 1.33) if setup is CPU else band.MEMORY_BAND
+    plain = (band.CPU_LOW, 1.35) if setup is CPU else band.MEMORY_BAND
     after = band.closer(Facts(), setup, found(basis, plain), failed).memory_band
     assert after is not None and after[0] < 1 < after[1]
     return after[1] - after[0]
