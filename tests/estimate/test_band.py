@@ -9,12 +9,12 @@ CPU, CUDA = Setup(device="cpu"), Setup(device="cuda")
 
 
 def found(basis: str, plain: tuple[float, float] | None) -> Estimate:
-    needed = Memory(1, 1, 1, 1, 1, 5, 10, fits=True)
+    needed = Memory(60, 10, 10, 10, 20, 100, 200, fits=True)
     return Estimate(needed, Speed(None, None, None), basis, plain, None)
 
 
 def width(setup: Setup, basis: str, failed: bool) -> float:
-    plain = band.CPU_BAND if setup is CPU else band.MEMORY_BAND
+    plain = (band.CPU_LOW, 1.35) if setup is CPU else band.MEMORY_BAND
     after = band.closer(Facts(), setup, found(basis, plain), failed).memory_band
     assert after is not None and after[0] < 1 < after[1]
     return after[1] - after[0]

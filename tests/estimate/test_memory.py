@@ -1,10 +1,12 @@
 """The memory formula: each term by hand, what fits and what does not, and that the unknown stays unknown."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advisor.estimate.band import CPU_BAND, MEMORY_BAND, memory_band
+from advisor.estimate.band import CPU_BAND, CPU_LOW, CPU_REST, MEMORY_BAND, memory_band
 from advisor.estimate.memory import largest_batch, largest_context, memory
 from advisor.estimate.room import CONTEXT_BYTES, PROCESS_BYTES, SLACK_BYTES, WORKSPACE_BYTES
 from advisor.facts import Facts, Known, Unknown, Value
@@ -315,7 +317,20 @@ class TestUnknown:
     def test_no_band_without_a_total(self) -> None:
         assert band_of(LLAMA, card(24), CUDA) == MEMORY_BAND
         assert band_of(Facts(), card(24), CUDA) is None
-        assert band_of(LLAMA, card(24), Setup(device="cpu", dtype="bfloat16")) == CPU_BAND
+
+    def test_on_a_cpu_the_band_is_as_wide_as_what_moves(self) -> None:
+        cpu = Setup(device="cpu", dtype="bfloat16", attn_implementation="sdpa")
+        few, many = (
+            memory_band(LLAMA, card(24), cpu, memory(LLAMA, card(24), Workload(batch=1, prompt_tokens=size), cpu))
+            for size in (64, 4096)
+        )
+        assert few is not None and many is not None
+        assert few[0] == many[0] == CPU_LOW
+        assert 1 + CPU_REST < few[1] < 1.03 < many[1]
+
+    @pytest.mark.parametrize("change", [{"quantization": "bnb_int8"}, {"compile": "generate"}])
+    def test_what_was_hardly_compared_on_a_cpu_has_the_widest(self, change: dict[str, str]) -> None:
+        assert band_of(LLAMA, card(24), replace(Setup(device="cpu", dtype="bfloat16"), **change)) == CPU_BAND
 
     def test_a_type_that_nobody_compared_has_a_wider_band(self) -> None:
         known, unheard = (LLAMA | Facts({"model.type": Known(kind, "test")}) for kind in ("llama", "unheard"))

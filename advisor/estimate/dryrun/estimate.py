@@ -2,11 +2,10 @@
 
 What it does not cover, and what fails, keeps the formula's figures, with the reason.
 
-The band stays the formula's. Keys and values are right to the byte, and what torch's allocator gave out on a CPU lay
-within 3 % of the dry run (23 types of small models, torch 2.13, transformers 5.22), within 7 % where a prompt is read
-in chunks, for which torch's kernel takes room of its own. But the total is a process's: of models of 135 million to 1.4
-billion parameters, made without reading a file, ten processes peaked between 0.7 % and 9.2 % above it, and on a GPU
-nobody compared it yet.
+The band is narrower than the formula's on a CPU (band.py). Keys and values are right to the byte, and what torch's
+allocator gave out on a CPU lay within 3 % of the dry run (23 types of small models, torch 2.13, transformers 5.22),
+within 7 % where a prompt is read in chunks, for which torch's kernel takes room of its own. But the total is a
+process's: beside it malloc keeps holes in its heap, which the band allows for. On a GPU nobody compared it yet.
 """
 
 from collections.abc import Callable, Mapping
