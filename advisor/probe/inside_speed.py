@@ -7,6 +7,7 @@ Request: {"cores": int | null, "disturbed": bool}. Answer: {"device", "threads",
 {part: reason}}.
 """
 
+import gc
 import importlib.util
 import json
 import os
@@ -23,8 +24,8 @@ EVERY_WIDTH = ("bfloat16", "float32")
 HEADS, SHORT, ROWS, PROMPT = 8, 16, 8, 256
 FEW_LAYERS, MORE_LAYERS = 2, 6
 TOKENS = 12
-ROUNDS = 3
-TURN_SECONDS, SLOW_SECONDS = 0.03, 0.3
+ROUNDS = 2
+TURN_SECONDS, SLOW_SECONDS = 0.02, 0.2
 """A job's turn is at least one sample, and more as long as this lasts; what takes longer has one sample in all."""
 MOST_SECONDS = 8.0
 """After this no further round is begun: a disturbed measurement does not get better by waiting for it."""
@@ -194,10 +195,13 @@ def on_accelerator(missing: dict[str, str], typical: Typical) -> dict[str, float
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
     """Everything that can be had."""
+    gc.disable()  # collecting garbage again and again takes a tenth of the imports
     import torch
     import transformers
     from transformers.models.llama import modeling_llama  # noqa: F401  # what a program that generates has imported
 
+    gc.enable()
+    gc.freeze()
     process = resident_bytes()
     transformers.logging.set_verbosity_error()
     torch.set_grad_enabled(False)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from advisor.estimate.constants import Constants, Measured
-from advisor.estimate.continuous import timed
+from advisor.estimate.continuous import CALL_SECONDS, PASS_SECONDS, timed
 from advisor.estimate.quantized import Quantized
 from advisor.estimate.running import Running
 from advisor.estimate.shape import Shape
@@ -18,7 +18,9 @@ SETUP = Setup(device="cpu", dtype="float32", device_map="none", attn_implementat
 LOAD = Workload(batch=4, prompt_tokens=10, new_tokens=5)
 
 
-def model(products: Measured = FREE, host: float = 0.0, kv: float = 0.0, **knobs: object) -> Running:
+def model(
+    products: Measured = FREE, host: float = 0.0, kv: float = 0.0, on_cpu: bool = False, **knobs: object
+) -> Running:
     """Two layers of 100 parameters and an output projection of 10, one head with keys and values of one value."""
     shape = Shape(2, 2, 0, 0, 8, 1, 2.0, 1.0, 100, 0, 0, 0, 10)
     constants = Constants(0.0, 0.0, host, products, kv, kv_repeated=True, power=1.0, measured=True)
@@ -29,7 +31,7 @@ def model(products: Measured = FREE, host: float = 0.0, kv: float = 0.0, **knobs
         head=products,
         setup=SETUP.changed(knobs),
         compiled=False,
-        on_cpu=True,
+        on_cpu=on_cpu,
         element_bytes=4,
         layer_factor=1.0,
         host_factor=1.0,
@@ -45,6 +47,13 @@ def test_every_pass_costs_the_host_once() -> None:
     found = timed(model(host=1.0), LOAD)
     assert found is not None
     assert (found.ttft, found.seconds, found.decode_rate) == (1.0, 5.0, 4.0)
+
+
+def test_on_a_cpu_the_call_and_every_pass_cost_what_was_measured_around_the_model() -> None:
+    found = timed(model(host=1.0, on_cpu=True), LOAD)
+    assert found is not None
+    assert found.seconds == pytest.approx(5.0 + CALL_SECONDS + 5 * PASS_SECONDS)
+    assert found.ttft == pytest.approx(1.0 + CALL_SECONDS + PASS_SECONDS)
 
 
 def test_prompts_that_are_read_one_after_another_answer_one_after_another() -> None:

@@ -259,8 +259,8 @@ def steps(dtype: str, layer: float, around: float, seconds: dict[str, float]) ->
         launch, body = layers * layer + around, layers * cpu.layer_parameters(width)
         for rows in ("one", "eight"):
             found[f"{dtype} {width} {rows}"] = [launch + body * seconds[rows]]
-    launch = cpu.layers_of("middle", PARAMETERS) * layer + around
-    body = cpu.layers_of("middle", PARAMETERS) * cpu.layer_parameters("middle")
+    launch = cpu.PROMPT_LAYERS * layer + around
+    body = cpu.PROMPT_LAYERS * cpu.layer_parameters("middle")
     found[f"{dtype} long"] = [found[f"{dtype} middle eight"][0] + seconds["long"]]
     found[f"{dtype} prompt"] = [launch + body * seconds["prompt"]]
     for name in cpu.HEAD_HIDDEN:
