@@ -116,7 +116,7 @@ class Running:
         if weights is None or read is None or scored is None:
             return None
         weights, read = weights * self._small_matrices(), read * self._small_matrices()
-        cache = self._cache_seconds(tokens.sequences, mean)
+        cache = self._cache_seconds(tokens.sequences, mean) + self._moved_seconds(tokens.sequences, mean)
         host = self._host(self.constants.step_host_seconds, compiled=False, rows=together)
         total = self._combined(host, weights + cache + scored) + self.fetch
         return Terms(host, min(read, weights) + cache + self.fetch, max(0.0, weights + scored - read), total)
