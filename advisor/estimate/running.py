@@ -17,6 +17,7 @@ from advisor.estimate.constants import BANDWIDTH_SHARE, Constants, Matrices, Roo
 from advisor.estimate.operators import USUAL_MATRICES, host_factor, matrices_of_layer
 from advisor.estimate.quantized import Quantized, quantized, scheme_of
 from advisor.estimate.shape import Shape, shape
+from advisor.estimate.terms import Packed, Terms
 from advisor.estimate.weights import BYTES, dtype, is_kept
 from advisor.facts import Facts
 from advisor.plan import Memory
@@ -54,25 +55,6 @@ of Llama (tiny models on one core, transformers 5.22). On a GPU the share may be
 layer and Llama 36."""
 EXTRA_DEVICE_HOST = 0.01
 """Host time that each further accelerator adds, as a share (published runs on 1 to 8 GPUs)."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The seconds of one step: launched by the host, read from memory, computed beyond what reading hides."""
-
-    host: float
-    bandwidth: float
-    compute: float
-    total: float
-
-    @property
-    def bound(self) -> str:
-        """The term that dominates."""
-        return max((("host", self.host), ("bandwidth", self.bandwidth), ("compute", self.compute)), key=_second)[0]
-
-
-def _second(pair: tuple[str, float]) -> float:
-    return pair[1]
 
 
 @dataclass(frozen=True)
@@ -116,6 +98,28 @@ class Running:
         cache = self._cache_seconds(1, tokens) + self._moved_seconds(1, tokens)
         host = self._host(self.constants.step_host_seconds, compiled=False, rows=drafted + 1)
         return self._combined(host, weights + cache) + self.fetch
+
+    def packed(self, tokens: Packed) -> Terms | None:
+        """One pass of continuous batching.
+
+        Other than flash attention, the kernels meet every token with the whole cache of all sequences, and a mask
+        takes back what belongs to others (`attention_mask_bytes` in continuous_batching/cache.py).
+        """
+        together, mean = tokens.decoding + tokens.reading, tokens.held / tokens.sequences
+        shown = together if self.all_logits else tokens.decoding + tokens.ended
+        weights, read = self._weights(together, shown), self._weights(1, 1)
+        attended = self.shape.attended_tokens(mean)
+        if "flash" in (self.setup.attn_implementation or ""):
+            scored = self._scored(tokens.pairs * attended / mean, halved=1)
+        else:
+            scored = self._scored(together * tokens.sequences * attended, halved=1)
+        if weights is None or read is None or scored is None:
+            return None
+        weights, read = weights * self._small_matrices(), read * self._small_matrices()
+        cache = self._cache_seconds(tokens.sequences, mean) + self._moved_seconds(tokens.sequences, mean)
+        host = self._host(self.constants.step_host_seconds, compiled=False, rows=together)
+        total = self._combined(host, weights + cache + scored) + self.fetch
+        return Terms(host, min(read, weights) + cache + self.fetch, max(0.0, weights + scored - read), total)
 
     def recomputed(self, rows: int, tokens: float) -> Terms | None:
         """A step without a cache: the whole sequence again."""
@@ -208,17 +212,23 @@ class Running:
         return 2 * rows * values * self.element_bytes / offload.PINNED_BYTES_PER_SECOND
 
     def _attention(self, rows: float, tokens: float, both_ways: bool = False) -> float | None:
-        """Seconds of the attention of a whole prompt; eager attention writes and reads every score besides.
+        """Seconds of the attention of a whole prompt.
 
         An encoder's window masks pairs that are computed all the same, but by flash attention.
         """
+        # The causal mask halves the pairs.
+        attended, halved = (self._seen_tokens(tokens), 1) if both_ways else (self.shape.attended_tokens(tokens), 2)
+        return self._scored(rows * attended * tokens, halved)
+
+    def _scored(self, pairs: float, halved: int) -> float | None:
+        """Seconds in which queries meet keys, in so many pairs over all layers; eager attention writes and reads every
+        score besides."""
         many = self.constants.matrices.seconds(MANY_ROWS)
         one = self.constants.matrices.seconds(1)
         if many is None or one is None:
             return None
-        # Two operations for each value of a key and a value; the causal mask halves the pairs.
-        attended, halved = (self._seen_tokens(tokens), 1) if both_ways else (self.shape.attended_tokens(tokens), 2)
-        pairs = rows * attended * tokens * self.shape.heads
+        pairs *= self.shape.heads
+        # Two operations for each value of a key and a value.
         seconds = pairs * self.shape.width * many / (halved * MANY_ROWS) / ATTENTION_SHARE
         if self.setup.attn_implementation == "eager":
             seconds += pairs * (2 * self.element_bytes + 4) * one / self.element_bytes

@@ -8,9 +8,10 @@ Pure and quick: the planner asks about hundreds of setups. What is not known giv
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from advisor.estimate import calls, encoding
+from advisor.estimate import calls, continuous, encoding
 from advisor.estimate.attention import as_it_runs
-from advisor.estimate.running import Running, Terms, running
+from advisor.estimate.running import Running, running
+from advisor.estimate.terms import Terms, Timed
 from advisor.facts import Facts
 from advisor.plan import Memory, Speed
 from advisor.setup import Setup
@@ -21,8 +22,6 @@ COMPILE_SECONDS = (6.0, 28.0)
 models on two idle cores; a slower or busy machine takes longer)."""
 COMPILE_FORWARD_SECONDS = (11.0, 47.0)
 """The same for torch.compile of forward with a growing cache."""
-CONTINUOUS_ON_CPU = 1.5
-"""generate_batch against a padded batch on a CPU: 1.4 to 1.6 times as long (20M model, 16 ragged prompts)."""
 
 
 def speed(model: Facts, machine: Facts, workload: Workload, setup: Setup, memory: Memory) -> Speed:
@@ -64,17 +63,6 @@ def break_even_calls(
 
 
 @dataclass(frozen=True)
-class Timed:
-    """All calls of one request: seconds until half of the prompts have their first token, and in all; new tokens a
-    second while decoding; the term that dominates a step of the first call."""
-
-    ttft: float
-    seconds: float
-    decode_rate: float
-    bound: str
-
-
-@dataclass(frozen=True)
 class Part:
     """Equal calls: how many, seconds to the first token of one, its average step after that, and seconds of one."""
 
@@ -88,32 +76,28 @@ def _timed(model: Facts, machine: Facts, workload: Workload, setup: Setup, memor
     found = running(model, machine, as_it_runs(model, machine, workload, setup), memory)
     if found is None:
         return None
+    if setup.batching == "continuous":
+        return continuous.timed(found, workload)
     timed = [_call(found, workload, call) for call in calls.calls(workload, setup)]
     parts = [part for part in timed if part is not None]
     if len(parts) < len(timed):
         return None
-    slowed = CONTINUOUS_ON_CPU if setup.batching == "continuous" and found.on_cpu else 1.0
     made = sum(part.call.count * part.call.rows for part in parts)
     decoding = sum(part.call.count * part.step.total for part in parts)
     return Timed(
-        ttft=_half_way(parts, together=setup.batching != "continuous"),
-        seconds=slowed * sum(part.call.count * part.seconds for part in parts),
-        decode_rate=made / (slowed * decoding),
+        ttft=_half_way(parts),
+        seconds=sum(part.call.count * part.seconds for part in parts),
+        decode_rate=made / decoding,
         bound=parts[0].step.bound,
     )
 
 
-def _half_way(parts: Sequence[Part], together: bool) -> float:
-    """Seconds until half of the prompts have their first token; calls follow one another.
-
-    Continuous batching reads prompts one after another (`together` false), so that the first half is ready when half
-    of the reading is done.
-    """
+def _half_way(parts: Sequence[Part]) -> float:
+    """Seconds until half of the prompts have their first token; calls follow one another."""
     waiting, before = sum(part.call.count for part in parts) // 2, 0.0
     for part in parts:
         if waiting < part.call.count:
-            share = 1.0 if together else (part.call.rows // 2 + 1) / part.call.rows
-            return before + waiting * part.seconds + share * part.first
+            return before + waiting * part.seconds + part.first
         waiting -= part.call.count
         before += part.call.count * part.seconds
     raise AssertionError("the call in the middle is one of the calls")

@@ -17,6 +17,8 @@ INNER_SHARE, WORDS = 2.75, 128
 HEAD_HIDDEN = {"narrow_head": 512, "head": 1024}
 HEAD_PARAMETERS = 2**25
 SHORT, LONG, ROWS, PROMPT = 16, 272, 8, 256
+PROMPT_LAYERS = 2
+"""Layers of the model that reads a prompt: 256 rows hide the reading of weights, which may then lie in a cache."""
 FEWEST, MOST = 48 * 2**20, 160 * 2**20
 """Parameters of the pool: one layer of the widest model at least."""
 PATTERN = 2**20
@@ -47,6 +49,12 @@ def pool_parameters() -> int:
         if text[:-1].isdigit() and text[-1] in "KM":
             sizes.append(int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]])
     return min(MOST, max(FEWEST, max(sizes, default=2**25)))
+
+
+def sizes_of(width: str) -> tuple[int, int, int, int, int]:
+    """Hidden and inner size, heads, key and value heads, and words of a model of this width."""
+    hidden, heads = HIDDEN[width], HEADS_OF[width]
+    return hidden, int(hidden * INNER_SHARE), heads, heads // 2, WORDS
 
 
 def layers_of(width: str, parameters: int) -> int:
@@ -137,17 +145,17 @@ def jobs(dtype: str, every_width: bool) -> Jobs:
     pool = filled_pool(dtype, parameters)
     found: Jobs = {}
     models = {}
-    for width, hidden in HIDDEN.items() if every_width else (("middle", HIDDEN["middle"]),):
-        heads = HEADS_OF[width]
-        sizes = (hidden, int(hidden * INNER_SHARE), heads, heads // 2, WORDS)
-        models[width] = from_pool(llama(dtype, layers_of(width, parameters), *sizes), pool)
+    for width in HIDDEN if every_width else ("middle",):
+        models[width] = from_pool(llama(dtype, layers_of(width, parameters), *sizes_of(width)), pool)
         found |= {f"{width} one": step(models[width], 1, SHORT), f"{width} eight": step(models[width], ROWS, SHORT)}
     middle = models["middle"]
     found["long"] = step(middle, ROWS, LONG)
 
+    shallow = from_pool(llama(dtype, PROMPT_LAYERS, *sizes_of("middle")), pool)
+
     def prompt() -> None:
         ids = torch.zeros(1, PROMPT, dtype=torch.long)
-        middle.lm_head(middle.model(input_ids=ids, use_cache=True)[0][:, -1:])
+        shallow.lm_head(shallow.model(input_ids=ids, use_cache=True)[0][:, -1:])
 
     prompt()  # the first one finds no memory to reuse, and a slow one is timed but once
     found["prompt"] = lambda: timed(prompt)
@@ -175,7 +183,7 @@ def values(samples: Samples, typical: Typical, dtype: str, layer: float, paramet
         parts[f"{prefix}gemv_{dtype}_bytes_per_second"] = (body * size, seconds[f"{width} one"] - launch)
         parts[f"{prefix}small_gemm_{dtype}_flops_per_second"] = (2 * ROWS * body, seconds[f"{width} eight"] - launch)
     layers = layers_of("middle", parameters)
-    body, launch = layers * layer_parameters("middle"), layers * layer + around
+    body, launch = PROMPT_LAYERS * layer_parameters("middle"), PROMPT_LAYERS * layer + around
     kept_bytes = 2 * layers * ROWS * HIDDEN["middle"] * (LONG - SHORT) * size
     parts[f"gemm_{dtype}_flops_per_second"] = (2 * PROMPT * body, seconds["prompt"] - launch)
     parts[f"kv_{dtype}_bytes_per_second"] = (kept_bytes, seconds["long"] - seconds["middle eight"])

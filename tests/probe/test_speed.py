@@ -259,8 +259,8 @@ def steps(dtype: str, layer: float, around: float, seconds: dict[str, float]) ->
         launch, body = layers * layer + around, layers * cpu.layer_parameters(width)
         for rows in ("one", "eight"):
             found[f"{dtype} {width} {rows}"] = [launch + body * seconds[rows]]
-    launch = cpu.layers_of("middle", PARAMETERS) * layer + around
-    body = cpu.layers_of("middle", PARAMETERS) * cpu.layer_parameters("middle")
+    launch = cpu.PROMPT_LAYERS * layer + around
+    body = cpu.PROMPT_LAYERS * cpu.layer_parameters("middle")
     found[f"{dtype} long"] = [found[f"{dtype} middle eight"][0] + seconds["long"]]
     found[f"{dtype} prompt"] = [launch + body * seconds["prompt"]]
     for name in cpu.HEAD_HIDDEN:
@@ -330,8 +330,8 @@ def test_kinds_of_measurement_take_turns(monkeypatch: pytest.MonkeyPatch) -> Non
         return run
 
     samples = inside_speed.in_turns({"a": job("a", 0.01), "slow": job("slow", 0.5), "b": job("b", 0.02)})
-    assert order == ["a", "slow", "b", "a", "b", "a", "b"]
-    assert samples == {"a": [0.01] * 3, "slow": [0.5], "b": [0.02] * 3}
+    assert order == ["a", "slow", "b", "a", "b"]
+    assert samples == {"a": [0.01] * 2, "slow": [0.5], "b": [0.02] * 2}
 
 
 def test_a_type_that_fails_costs_only_itself() -> None:
