@@ -32,9 +32,9 @@ CPU_REST = 0.01
 """What lies beside the heap: code that is read in when it first runs, a few MB."""
 CPU_BAND = (0.95, 1.9)
 """Processes on a CPU with quantized weights or compiled code, of which too few were compared: with a model of 135
-million parameters int8 weights (bitsandbytes) peaked 76 and 88 % above what is predicted, some 450 MB, and code compiled
-for a static cache 41 %, 260 MB (bench/results/gpu-bench-on-a-cpu.json). While a file is loaded in another type its pages
-are mapped beside the weights; the system can drop them, so they do not count."""
+million parameters int8 weights (bitsandbytes) peaked 76 and 88 % above what is predicted, some 450 MB, and code that
+was compiled for a static cache 41 %, 260 MB (bench/results/gpu-bench-on-a-cpu.json). While a file is loaded in another
+type its pages are mapped beside the weights; the system can drop them, so they do not count."""
 AGAINST_DRY_RUN = (0.986, 1.008)
 """What the model's own code took over what the formula says, without a process's overhead: the lowest and the highest
 of the shipped shapes, eager and SDPA, one prompt and eight, 512 and 4096 tokens (bench/formula_held.py)."""

@@ -14,8 +14,8 @@ from advisor.vocabulary import BY_SIZE, CALIBRATION
 
 PROGRAM = Path(__file__).with_name("inside_speed.py")
 LIMIT_SECONDS = 40.0
-"""Eight to ten seconds were seen on two cores, three of them imports and three of them measuring; a busy or slow machine
-takes several times as long."""
+"""Nine to eleven seconds were seen on two cores, three of them imports and three of them measuring; a busy or slow
+machine takes several times as long."""
 DISTURBED_SECONDS = 600.0
 """How long constants are kept that were measured beside other programs."""
 BUSY_SHARE = 0.1
