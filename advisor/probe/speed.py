@@ -21,7 +21,7 @@ DISTURBED_SECONDS = 600.0
 BUSY_SHARE = 0.1
 QUIET_SECONDS, PATIENCE_SECONDS = 0.25, 4.0
 KIND = "speed"
-VERSION = 6
+VERSION = 7
 """Of the way of measuring; kept constants of another are not used."""
 DEPENDS_ON = (
     *("torch.version", "torch.build", "torch.threads", "transformers.version", "python.version"),
