@@ -118,8 +118,24 @@ class Diagnosis:
         return max(len(plans[0] ^ other) for other in plans[1:])
 
     def compose(self, subject: Subject) -> planner.Composition:
-        """The planner's answer for one subject."""
-        return planner.compose(self._situation(subject), subject.baseline()[0])
+        """The planner's answer for one subject.
+
+        The planner takes one step after the other, and a step may shut out another that alone makes the model fit. Then
+        the first step without which the rest fits is left out.
+        """
+        situation, baseline = self._situation(subject), subject.baseline()[0]
+        found = planner.compose(situation, baseline)
+        if self.estimate(subject, found.setup).memory.fits is not False:
+            return found
+        for step in found.steps:
+            rules = [rule for rule in self.rules if rule.id != step.rule]
+            other = planner.compose(replace(situation, rules=rules), baseline)
+            if self.estimate(subject, other.setup).memory.fits:
+                known = {decision.rule.id: decision for decision in other.decisions}
+                decisions = tuple(known.get(decision.rule.id, decision) for decision in found.decisions)
+                passed_over = {**other.passed_over, step.rule: "with it, nothing that is left makes the model fit"}
+                return replace(other, decisions=decisions, passed_over=passed_over)
+        return found
 
     def _situation(self, subject: Subject) -> planner.Situation:
         _, sources = subject.baseline()

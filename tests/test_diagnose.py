@@ -1,13 +1,18 @@
 """Questions are asked only where the answer can change the plan."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from advisor import rulebook
+from advisor.commands import diagnose as command
 from advisor.diagnosing import MOST_QUESTIONS, Diagnosis, Estimators, Subject
-from advisor.facts import Declaration, Facts, Known, Question, Value
+from advisor.estimate import devices
+from advisor.facts import Declaration, Facts, Known, Question, Value, read_machine
 from advisor.plan import Estimate, Memory, ModelReference, Speed
+from advisor.probe import model as models
 from advisor.setup import Setup
 from advisor.workload import Workload
 
@@ -145,3 +150,17 @@ def test_every_rule_has_a_decision_and_the_limits_are_told() -> None:
         product *= step.effect.speed or 1.0
     assert total is not None and before is not None
     assert product == pytest.approx(total / before), "the shares multiply to the whole"
+
+
+def test_a_step_that_shuts_out_the_one_that_makes_it_fit_is_left_out() -> None:
+    """Compiling saves memory here, and shuts out 4-bit weights, without which nothing makes the model fit."""
+    machine = read_machine(Path(__file__).parent / "machines" / "t4.json", rulebook.full_vocabulary())
+    reference, model = models.find("llama-3.1-8b", sys.executable)
+    load = Workload().told("prompt_tokens", 8000)
+    subject = Subject(reference, model, machine | devices.rates(machine), load, {})
+    found = Diagnosis(RULES, command.ESTIMATORS).plan(subject, None)
+    assert found.estimate.memory.fits
+    assert found.setup.quantization == "bnb_nf4"
+    assert {decision["rule"] for decision in found.decisions} == {rule.id for rule in RULES}
+    left_out = [one for one in found.passed_over if "nothing that is left makes the model fit" in one["reason"]]
+    assert len(left_out) == 1

@@ -186,7 +186,7 @@ def _say_next(plan: Plan, options: argparse.Namespace, output: Path) -> None:
         command = f"[bold]perf-advisor apply --plan {shlex.quote(str(output))}[/]"
         prove = "Prove it" if plan.steps else "Check the figures"
         talk.print(f"Plan written to {output}. {prove}: {command}", soft_wrap=True)
-    if options.no_dry_run and plan.workload.task == "generate":
+    if options.no_dry_run and not options.machine and plan.workload.task == "generate":
         talk.print(
             "[dim]The same without --no-dry-run holds the memory against the model's own code.[/]", soft_wrap=True
         )

@@ -25,12 +25,16 @@ Sized = Callable[[Facts, Facts, Workload, Setup], Memory]
 
 @dataclass(frozen=True)
 class Cell:
-    """One length of context, prompt and answer together, and what it takes; None where that is not known."""
+    """One length of context, prompt and answer together, and what it takes; None where that is not known.
+
+    `spills` says that a part of the weights lies in RAM, which `total_bytes` does not count.
+    """
 
     context_tokens: int
     total_bytes: int | None
     available_bytes: int | None
     fits: bool | None
+    spills: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,4 +100,7 @@ def _changes(model: Facts, setup: Setup) -> dict[str, dict[str, Value]]:
 def _cell(model: Facts, machine: Facts, workload: Workload, setup: Setup, context: int, sized: Sized) -> Cell:
     longer = replace(workload, prompt_tokens=context - workload.new_tokens)
     found = sized(model, machine, longer, setup)
-    return Cell(context, found.total_bytes, found.available_bytes, found.fits)
+    held = (found.weights_bytes, found.kv_cache_bytes, found.overhead_bytes)
+    known = [size for size in held if size is not None]
+    spills = found.total_bytes is not None and len(known) == len(held) and found.total_bytes < sum(known)
+    return Cell(context, found.total_bytes, found.available_bytes, found.fits, spills)

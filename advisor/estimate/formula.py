@@ -62,7 +62,8 @@ def _speed_basis(machine: Facts, setup: Setup, learnt: own.Learnt | None) -> str
 
 
 def _is_measured(machine: Facts, setup: Setup) -> bool:
-    return (machine.text("speed.device") == "cpu") == (device(machine, setup) == "cpu")
+    timed = machine.text("speed.device")
+    return timed is not None and (timed == "cpu") == (device(machine, setup) == "cpu")
 
 
 def break_even_calls(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> tuple[float, float] | None:

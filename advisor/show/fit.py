@@ -17,12 +17,20 @@ def tables(plan: Plan) -> Iterator[RenderableType]:
     if rows and rows[0]["cells"]:
         yield Text(_title(plan, rows), style="bold")
         yield _table(rows)
-        yield Text("tight: not at the upper end of the band. By formula, other knobs as planned.", style="dim")
+        yield Text(_legend(rows), style="dim")
         yield from _needs(rows)
         yield ""
     shares = plan.limits.get("split") or ()
     if sum(1 for share in shares if share["weights_bytes"]) > 1:
-        yield Text(f"Where the weights go: {split(shares)}.")
+        yield Text(f"Where the weights go: {split(shares)}.\n")
+
+
+def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the words in the cells mean, of those that stand there."""
+    words = " ".join(_cell(cell, row["band"]) for row in rows for cell in row["cells"]).split()
+    told = ["tight: not at the upper end of the band."] if "tight" in words else []
+    told += ["+RAM: the rest of the weights in RAM, fetched for every token."] if "+RAM" in words else []
+    return " ".join([*told, "By formula, other knobs as planned."])
 
 
 def _title(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -53,7 +61,7 @@ def _cell(cell: Mapping[str, Any], band: Sequence[float] | None) -> str:
     verdict = {True: "fits", False: "no", None: "?"}[cell["fits"]]
     if cell["fits"] and free is not None and total * (band[1] if band else 1.0) > free:
         verdict = "tight"
-    return f"{total / GIB:,.1f} {verdict}"
+    return f"{total / GIB:,.1f}{' +RAM' if cell.get('spills') else ''} {verdict}"
 
 
 def _needs(rows: Sequence[Mapping[str, Any]]) -> Iterator[Text]:

@@ -92,9 +92,12 @@ def _figures(plan: Plan) -> Table:
         before, after = (row.value(estimate, plan.workload) for estimate in (now, then))
         if before is None and after is None:
             continue
-        runs = now.memory.fits is not False
-        gained = factor(after / before) if before and after and runs and row.is_rate else ""
-        table.add_row(row.title, row.write(before) if runs else "cannot run", row.write(after), gained)
+        runs = [estimate.memory.fits is not False for estimate in (now, then)]
+        gained = factor(after / before) if before and after and all(runs) and row.is_rate else ""
+        written = [
+            row.write(value) if fits else "cannot run" for value, fits in zip((before, after), runs, strict=True)
+        ]
+        table.add_row(row.title, *written, gained)
     return table
 
 
@@ -130,7 +133,7 @@ def _basis(estimate: Estimate, load: Workload) -> str:
     if load.task == "train":
         bands.append("no speed of training is predicted")
     elif estimate.speed.total_tokens_per_second is None:
-        bands.append("no speed: nothing was measured on this device (perf-advisor probe does)")
+        bands.append("no speed: nothing is known of this device with such weights (perf-advisor probe measures)")
     return f"by {estimate.basis}; " + ", ".join(bands)
 
 
@@ -142,7 +145,9 @@ def _fit(plan: Plan) -> Iterator[RenderableType]:
     ):
         if estimate.memory.fits is False:
             batch, context = limits.get("largest_batch"), limits.get("largest_context_tokens")
-            what = f"{title} it misses {size(limits.get('shortfall_bytes'))}."
+            missing = limits.get("shortfall_bytes")
+            # What is predicted may be less than what is free, and leave the allocator no room.
+            what = f"{title} it misses {size(missing)}." if missing else f"{title} it leaves the allocator no room."
             what += " " + tasks.limits(plan.workload, batch, context)
             yield Text(what, style="red")
     if plan.estimate.memory.fits and _is_narrow(plan.estimate):
