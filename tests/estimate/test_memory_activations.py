@@ -103,7 +103,7 @@ def test_the_peak_at_the_prompt(name: str, backend: str, allocated_peak_of: Peak
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("name", ["llama", "mixtral"])
 def test_the_allocated_peak_of_a_prompt_in_chunks(name: str, allocated_peak_of: PeakOf) -> None:
-    """Seen: 4 % too low (llama; the kernel keeps scratch for each thread, a GPU has none) and 7 % too high (mixtral)."""
+    """Seen: 4 % too low (llama: the CPU kernel keeps scratch for each thread) and 7 % too high (mixtral)."""
     import torch
     import transformers
 
