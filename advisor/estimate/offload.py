@@ -1,6 +1,7 @@
 """Weights that do not stay on the device: how long every forward pass waits for them."""
 
 from advisor.estimate.room import room
+from advisor.estimate.split import DISK, RAM, split
 from advisor.facts import Facts
 from advisor.plan import Memory
 from advisor.setup import Setup
@@ -14,13 +15,21 @@ FROM_DISK_BYTES_PER_SECOND = 2e9
 """A solid-state disk, from the same runs."""
 
 
-def fetch_seconds(machine: Facts, setup: Setup, memory: Memory) -> float | None:
-    """Seconds that one forward pass waits for weights; None where sizes are unknown."""
+def fetch_seconds(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> float | None:
+    """Seconds that one forward pass waits for weights; None where sizes are unknown.
+
+    By where accelerate would put each part, where that is known: a device that looks large enough may leave no room for
+    the head. Else by what exceeds the devices' limits.
+    """
     there = room(machine, setup)
     if not there.spread:
         return 0.0
     if memory.weights_bytes is None or there.weights_limit_bytes is None or there.spill_limit_bytes is None:
         return None
-    away = max(0, memory.weights_bytes - there.weights_limit_bytes)
-    in_ram = min(away, there.spill_limit_bytes)
-    return in_ram / FROM_RAM_BYTES_PER_SECOND + (away - in_ram) / FROM_DISK_BYTES_PER_SECOND
+    if (shares := split(model, machine, setup)) is not None:
+        in_ram, on_disk = (sum(one.weights_bytes for one in shares if one.device == place) for place in (RAM, DISK))
+    else:
+        away = max(0, memory.weights_bytes - there.weights_limit_bytes)
+        in_ram = min(away, there.spill_limit_bytes)
+        on_disk = away - in_ram
+    return in_ram / FROM_RAM_BYTES_PER_SECOND + on_disk / FROM_DISK_BYTES_PER_SECOND

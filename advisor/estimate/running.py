@@ -248,7 +248,7 @@ def running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Runni
         return None
     # Quantized layers compute in 16 bits, and their factors were measured against bf16.
     base = constants(machine, setup, kind if scheme == "none" or kind == "float16" else "bfloat16")
-    fetch = offload.fetch_seconds(machine, setup, memory)
+    fetch = offload.fetch_seconds(model, machine, setup, memory)
     if found is None or base is None or fetch is None or setup.cache_implementation == "quantized":
         return None
     matrix_parameters = found.dense / (found.layers * matrices_of_layer(model.text("model.type")))

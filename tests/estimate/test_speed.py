@@ -13,6 +13,7 @@ from advisor.estimate.constants import Measured, Roofline, constants
 from advisor.estimate.formula import break_even_acceptance
 from advisor.estimate.memory import memory
 from advisor.estimate.speed import COMPILE_SECONDS, break_even_calls, speed
+from advisor.estimate.split import split
 from advisor.facts import Facts, Known
 from advisor.plan import Memory, Speed
 from advisor.setup import Setup
@@ -417,7 +418,10 @@ def test_weights_that_are_fetched_from_ram_cost_more_than_anything_else() -> Non
     tight = a100(gpu__memory_free_bytes=8 * GIB)
     spread = GPU_SETUP.changed({"device_map": "auto"})
     found = predicted(model(), tight, ONE, spread)
-    away = 15.2e9 - 0.9 * 8 * GIB
+    shares = split(model(), tight, spread)
+    assert shares is not None
+    away = sum(share.weights_bytes for share in shares if share.device == "cpu")
+    assert away > 15.2e9 - 0.9 * 8 * GIB
     assert found.decode_tokens_per_second == pytest.approx(1 / (away / 6e9 + 0.025), rel=0.05)
     assert found.bound == "bandwidth"
     assert total(model(), a100(), ONE, spread) == total(model(), a100(), ONE, GPU_SETUP)
