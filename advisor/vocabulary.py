@@ -179,6 +179,7 @@ MODEL = _declare(
     ("model.checkpoint_quantization", T, "quantization of the checkpoint, none if plain"),
     ("model.checkpoint_bytes", C, "size of the weight files"),
     ("model.decoder_only", F, "generates with a decoder alone"),
+    ("model.encoder_only", F, "reads texts and generates none"),
     ("model.supports_sdpa", F, "the class runs with SDPA"),
     ("model.supports_flash_attention", F, "the class runs with flash attention"),
     ("model.supports_flex_attention", F, "the class runs with flex attention"),

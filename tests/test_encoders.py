@@ -132,3 +132,13 @@ def test_a_text_longer_than_the_encoder_takes_is_said_first(
     for tokens, said in (("512", False), ("513", True)):
         assert cli.main(diagnosed("t4", "--prompt-tokens", tokens)) == 0
         assert ("the model was made for 512" in capsys.readouterr().out) is said
+
+
+def test_an_encoder_is_taken_for_embedding_and_refused_for_generating(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["diagnose", "bert-base-uncased", "--machine", str(MACHINES / "t4.json"), "--no-input", "--json"]
+    assert cli.main(words) == 0
+    found = capsys.readouterr()
+    assert json.loads(found.out)["workload"]["task"] == "encode"
+    assert "--task encode" in found.err
+    assert cli.main([*words, "--task", "generate"]) == 2
+    assert "generates none" in capsys.readouterr().err

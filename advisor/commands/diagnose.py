@@ -68,6 +68,7 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
     reference, model, config = models.find_with_config(
         options.model, python, options.revision, options.trust_remote_code
     )
+    workload = _possible_task(workload, model)
     recorded = common.recorded_machine(options)
     machine = recorded if recorded is not None else look(options, with_speed=True)
     if reference.kind in ("folder", "config"):
@@ -110,6 +111,17 @@ def _by_dry_run(config: Mapping[str, Any], python: str) -> Closer:
         }
 
     return closer
+
+
+def _possible_task(workload: Workload, model: Facts) -> Workload:
+    """An encoder reads texts where nobody said what it is for; asked to generate, it is refused."""
+    if workload.task != "generate" or not model.is_true("model.encoder_only"):
+        return workload
+    if "task" in workload.stated:
+        what = "this model reads texts and generates none"
+        raise RequestError(Mistake("--task generate", what, "say --task encode for its embeddings"))
+    terminal.talk().print("This model reads texts and generates none: taken as --task encode.", style="dim")
+    return workload.told("task", "encode")
 
 
 def _here(name: str, value: Value, machine: Facts) -> bool:

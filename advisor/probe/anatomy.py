@@ -103,6 +103,7 @@ def _sizes(anatomy: Anatomy) -> dict[str, Value | None]:
         "kv_latent_values": latent + rope if is_latent and latent is not None and rope is not None else None,
         "tied_embeddings": _flag(anatomy.text.get("tie_word_embeddings")),
         "decoder_only": _decoder_only(anatomy),
+        "encoder_only": anatomy.is_encoder,
     }
 
 
