@@ -2,6 +2,7 @@
 
 The programs that run there (`inside_*.py`, `run/worker.py`) use nothing of this package, because the target
 environment need not have it installed. They answer with one JSON object in a file that they replace whole.
+A guard of our own (inside_guard.py) stands between: when we end, killed or not, it ends the child and its descendants.
 """
 
 import contextlib
@@ -10,16 +11,19 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from advisor import scratch
+
+GUARD = Path(__file__).with_name("inside_guard.py")
 TAIL_BYTES = 200_000
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 5.0
+_NOT_STARTED = 127
 
 
 @dataclass(frozen=True)
@@ -56,28 +60,64 @@ def run(
     The child gets no standard input (libraries ask questions there), a process group of its own, and is ended with
     everything it started when the limit runs out or this process is interrupted.
     """
-    with tempfile.TemporaryDirectory(prefix="perf-advisor-") as folder:
-        place = Path(folder)
-        (place / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        started = time.monotonic()
-        with (place / "log").open("wb") as log:
-            try:
-                process = subprocess.Popen(
-                    [python, str(program), str(place / "request.json"), str(place / "answer.json")],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env={**os.environ, **(environment or {})},
-                    start_new_session=os.name == "posix",
-                )
-            except OSError as error:
-                return Died(f"{python}: {error.strerror or error}", "", 0.0)
-            try:
-                in_time = _listen(process, started + limit_seconds, heard)
-            finally:
-                _end(process)
-        seconds = time.monotonic() - started
-        return _outcome(process, place, in_time, limit_seconds, seconds)
+    try:
+        with scratch.folder() as place:
+            return _run(python, program, place, request, limit_seconds, environment or {}, heard)
+    except OSError as error:
+        return Died(f"temporary files cannot be kept: {error.strerror or error}", "", 0.0)
+
+
+def _run(
+    python: str,
+    program: Path,
+    place: Path,
+    request: Mapping[str, Any],
+    limit_seconds: float,
+    environment: Mapping[str, str],
+    heard: Callable[[dict[str, Any]], None],
+) -> Outcome:
+    """Run `program` with its files in `place`.
+
+    Raises:
+        OSError: the request or the log cannot be written.
+    """
+    (place / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    started = time.monotonic()
+    words = [python, str(program), str(place / "request.json"), str(place / "answer.json")]
+    with (place / "log").open("wb") as log:
+        try:
+            process = _start(words, place, log, {**os.environ, **environment})
+        except OSError as error:
+            return Died(f"{python}: {error.strerror or error}", "", 0.0)
+        missing: list[str] = []
+
+        def hear(message: dict[str, Any]) -> None:
+            missing.append(str(message["not_started"])) if "not_started" in message else heard(message)
+
+        try:
+            in_time = _listen(process, started + limit_seconds, hear)
+        finally:
+            _end(process)
+    seconds = time.monotonic() - started
+    if missing and process.returncode == _NOT_STARTED:
+        return Died(f"{python}: {missing[0]}", "", 0.0)
+    return _outcome(process, place, in_time, limit_seconds, seconds)
+
+
+def _start(
+    words: Sequence[str], place: Path, log: BinaryIO, environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """Start a program; on POSIX systems under the guard, in a session of its own."""
+    posix = os.name == "posix"
+    guard = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(place)] if posix else []
+    return subprocess.Popen(
+        [*guard, *words],
+        stdin=subprocess.PIPE if posix else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=dict(environment),
+        start_new_session=posix,
+    )
 
 
 def _listen(process: "subprocess.Popen[bytes]", deadline: float, heard: Callable[[dict[str, Any]], None]) -> bool:
@@ -109,7 +149,12 @@ def _message(line: bytes) -> dict[str, Any] | None:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the child and its process group; only what was started here."""
+    """End the child and all that it started; only what was started here."""
+    if process.poll() is None and process.stdin is not None:
+        # The guard knows descendants that left the process group.
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            os.write(process.stdin.fileno(), b"e")
+            process.wait(timeout=_PATIENCE_SECONDS)
     if os.name == "posix":
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -118,15 +163,17 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     # A process that sleeps in the kernel (a hung driver, a lost network disk) ends when the kernel lets go of it.
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=_PATIENCE_SECONDS)
-    if process.stdout is not None:
-        process.stdout.close()
+    for pipe in (process.stdout, process.stdin):
+        if pipe is not None:
+            pipe.close()
 
 
 def _outcome(
     process: "subprocess.Popen[bytes]", place: Path, in_time: bool, limit_seconds: float, seconds: float
 ) -> Outcome:
-    raw = (place / "log").read_bytes()[-TAIL_BYTES:]
-    log = raw.decode("utf-8", errors="replace")
+    if not place.is_dir():
+        return Died("its temporary folder was removed while it ran", "", seconds)
+    log = _tail(place / "log")
     if not in_time:
         return Died(f"no answer within {limit_seconds:.0f} s", log, seconds)
     answer = place / "answer.json"
@@ -139,6 +186,14 @@ def _outcome(
     if not isinstance(found, dict):
         return Died("the answer is no JSON object", log, seconds)
     return Answered(found, log, seconds)
+
+
+def _tail(log: Path) -> str:
+    """The end of what the child printed; empty where the log is gone."""
+    try:
+        return log.read_bytes()[-TAIL_BYTES:].decode("utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _ending(code: int | None, log: str) -> str:

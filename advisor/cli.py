@@ -1,7 +1,8 @@
 """The command line: parse, call, print, exit code.
 
 Exit codes: 0 done; 1 the plan did not hold, a rule's case failed, or the text was not recognized; 2 the request cannot
-be carried out as it stands; 70 a bug of this program; 130 interrupted, 143 terminated.
+be carried out as it stands; 70 a bug of this program; 130 interrupted, 143 terminated, 129 the
+terminal was closed.
 """
 
 import argparse
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG_REQUEST
     # A polite kill ends like Ctrl-C does: children are ended, temporary folders go.
     signal.signal(signal.SIGTERM, _terminated)
+    # So does a terminal that is closed, unless nohup asks to go on.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _terminated)
     try:
         command = importlib.import_module(f"advisor.commands.{options.command}")
         code: int = command.run(options)
@@ -50,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BUG
 
 
-def _terminated(*_: object) -> None:
-    raise SystemExit(TERMINATED)
+def _terminated(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 _OUR_BUG = (

@@ -17,3 +17,14 @@ def write_whole(path: Path, text: str) -> None:
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def why_unwritable(path: Path) -> str | None:
+    """Why `write_whole` would fail here as things are now, or None. Nothing is left behind."""
+    trial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        return error.strerror or str(error)
+    return "is a folder" if path.is_dir() else None

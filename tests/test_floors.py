@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "advisor"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "spoken", "knob_places", "old_names"),
+    ("errors", "files", "spoken", "knob_places", "old_names", "scratch", "inside_guard"),
     ("facts", "yaml_lines", "child", "kept"),
     ("vocabulary", "code_facts", "clauses", "setup", "workload"),
     ("rule", "plan", "conflicts", "learnt"),

@@ -7,7 +7,9 @@ from pathlib import Path
 from advisor import applying, own_runs, planfile, rulebook
 from advisor.applying import Applied, Budget
 from advisor.commands import options as common
+from advisor.errors import Mistake, RequestError
 from advisor.estimate import formula
+from advisor.files import why_unwritable
 from advisor.plan import Plan
 from advisor.probe import speed
 from advisor.run.figures import Measured
@@ -20,6 +22,7 @@ def run(options: argparse.Namespace) -> int:
     """0 when the plan holds or gains nothing (nothing was made worse), 1 when it failed."""
     plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model)
     python = common.target_python(options)
+    _check_places(options)
     if options.dry_run:
         return _dry_run(plan, python, options)
     talk = terminal.talk()
@@ -32,11 +35,12 @@ def run(options: argparse.Namespace) -> int:
         each_step=options.steps,
         noted=note_runs(plan),
     )
-    _hand_over(plan, applied, options)
+    # Shown first: figures that took minutes are not lost with a place that has gone meanwhile.
     if options.json:
         common.print_json(applied.to_json())
     else:
         terminal.out().print(screen.screen(plan, applied))
+    _hand_over(plan, applied, options)
     return 1 if applied.outcome == "failed" else 0
 
 
@@ -72,6 +76,22 @@ def _dry_run(plan: Plan, python: str, options: argparse.Namespace) -> int:
         # Not wrapped: the program is there to be copied.
         terminal.out().print(screen.rehearsal(rehearsal), soft_wrap=True)
     return 0
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """What cannot be written is said before minutes are spent on measuring.
+
+    Raises:
+        RequestError: a file that was asked for cannot be written.
+    """
+    asked = (("--export", options.export), ("--report", options.report))
+    wrong = [
+        Mistake(name, f"{path} cannot be written: {why}")
+        for name, path in asked
+        if path and (why := why_unwritable(Path(path)))
+    ]
+    if wrong:
+        raise RequestError(*wrong)
 
 
 def _hand_over(plan: Plan, applied: Applied, options: argparse.Namespace) -> None:
