@@ -11,6 +11,7 @@ from advisor.applying import Applied, Budget
 from advisor.commands import diagnose as command
 from advisor.commands import options
 from advisor.commands.apply import note_runs
+from advisor.commands.failures import explainer
 from advisor.errors import Mistake, PlanError, RequestError
 from advisor.facts import Value, fits, read_machine
 from advisor.plan import Plan
@@ -102,7 +103,9 @@ def apply(
     interpreter = child.target_python(_text(python))
     found = _plan(plan)
     noted = note_runs(found)
-    return applying.apply(found, interpreter, weights, budget=budget or Budget(), each_step=each_step, noted=noted)
+    return applying.apply(
+        found, interpreter, weights, budget=budget or Budget(), each_step=each_step, noted=noted, explain=explainer()
+    )
 
 
 def explain(text: str, *, machine: PathLike | None = None, rules: Sequence[PathLike] = ()) -> explaining.Diagnosis:

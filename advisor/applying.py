@@ -6,7 +6,7 @@ written, except the exported file that was asked for; all processes are children
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ from advisor.conflicts import conflict
 from advisor.errors import Mistake, PlanError, RequestError
 from advisor.facts import Facts
 from advisor.files import write_whole
-from advisor.plan import Estimate, Plan
+from advisor.mending import means
+from advisor.plan import Plan
 from advisor.probe import shapes
 from advisor.run.applied import Applied
-from advisor.run.fallback import Choice, Climbed, Found, search, setup_of, step_by_step
+from advisor.run.choices import Choice, setup_of
+from advisor.run.fallback import Climbed, Found, search, step_by_step
 from advisor.run.figures import Failed, Measured, Measurement
+from advisor.run.healing import Explain, Healer
 from advisor.run.measure import measure
 from advisor.run.recipe import recipe
+from advisor.run.room import does_not_fit, outgrew
 from advisor.run.subject import Subject
 from advisor.run.verify import FAILS, NO_BETTER, Aim, Comparison, Verdict, verify
 from advisor.setup import Setup
@@ -42,7 +46,7 @@ class Budget:
     patience_seconds: float = 15.0
     limit_seconds: float = 900.0
     download_seconds: float = 7200.0
-    attempts: int = 6
+    attempts: int = 8
     total_seconds: float = 3600.0
     retries: int = 2
 
@@ -55,12 +59,13 @@ def apply(
     budget: Budget = Budget(),
     each_step: bool = False,
     noted: Callable[[Setup, Measured], None] = lambda _setup, _measured: None,
+    explain: Explain = lambda _: None,
 ) -> Applied:
     """Measure the user's setup and the plan's in turn, take back what does not hold, and say what is kept.
 
     `weights` is `real` or `random`; None takes random weights where only a configuration is at hand. `each_step`
     measures the steps one by one first. `heard` gets progress, one line at a time; `noted` gets each setup that was
-    measured while other programs were quiet.
+    measured while other programs were quiet; `explain` says what a failure means.
 
     Raises:
         PlanError: the plan cannot be carried out; all reasons together.
@@ -68,27 +73,33 @@ def apply(
     began = time.monotonic()
     aim = Aim(plan.workload.goal, plan.workload.repeats, _random(plan, weights))
     bench = _Bench(plan, python, weights, heard, budget, noted)
+    healer = Healer(means(plan), explain)
     choices = first_choices(plan)
     # What cannot be carried out is refused before anything runs.
     _of_baseline(bench.subject, plan.baseline)
     recipe(bench.subject, plan.setup)
-    if plan.setup == plan.baseline:
-        return _kept_as_it_is(plan, bench, aim, began, Climbed(choices, {}), bench.try_out(plan.baseline))
     climbed = Climbed(choices, {})
     known: Measurement | None = None
-    if each_step:
+    if plan.setup == plan.baseline:
+        known = bench.try_out(plan.baseline)
+        mended = healer.mended(plan.baseline, (), known, {plan.baseline}, False) if isinstance(known, Failed) else None
+        if mended is None:
+            return _kept_as_it_is(plan, bench, aim, began, climbed, known, healer)
+        climbed = Climbed(mended, {})
+    elif each_step:
         known = bench.try_out(plan.baseline)
         climbed = step_by_step(plan.baseline, choices, known, aim, bench.try_out)
         if setup_of(plan.baseline, climbed.choices) == plan.baseline:
-            return _kept_as_it_is(plan, bench, aim, began, climbed, known)
+            return _kept_as_it_is(plan, bench, aim, began, climbed, known, healer)
     found = search(
         plan.baseline,
         climbed.choices,
         lambda setup, before: verify(plan.baseline, setup, aim, bench.try_out, before),
         lambda tried: tried < budget.attempts and time.monotonic() - began < budget.total_seconds,
         known,
+        replace(healer, heard=heard),
     )
-    return _applied(plan, bench, aim, found, climbed, time.monotonic() - began)
+    return _applied(plan, bench, aim, found, climbed, time.monotonic() - began, healer)
 
 
 def first_choices(plan: Plan) -> tuple[Choice, ...]:
@@ -213,6 +224,9 @@ class _Bench:
             self.retries -= 1
             self.heard(f"{name}: other programs kept the processor busy all the time, measuring again")
             measured = self._process(setup, name)
+        if isinstance(measured, Measured) and setup != self.plan.baseline and (why := outgrew(measured)):
+            self.heard(f"{name}: {why}")
+            return Failed("memory", why, "")
         if isinstance(measured, Measured) and measured.quiet:
             self.noted(setup, measured)
         return measured
@@ -238,15 +252,6 @@ class _Bench:
         return None if found is None or setup.device not in (None, "cpu") else does_not_fit(found)
 
 
-def does_not_fit(estimate: Estimate) -> str | None:
-    """Why an estimate forbids running on the host, or None."""
-    memory = estimate.memory
-    if memory.fits is not False or memory.total_bytes is None or memory.available_bytes is None:
-        return None
-    needed, free = (size / 2**30 for size in (memory.total_bytes, memory.available_bytes))
-    return f"is predicted to need {needed:.1f} GiB of memory, {free:.1f} GiB are free"
-
-
 def _in_short(measurement: Measurement) -> str:
     match measurement:
         case Failed(stage, reason):
@@ -259,17 +264,20 @@ def _in_short(measurement: Measurement) -> str:
 
 
 def _kept_as_it_is(
-    plan: Plan, bench: _Bench, aim: Aim, began: float, climbed: Climbed, measured: Measurement
+    plan: Plan, bench: _Bench, aim: Aim, began: float, climbed: Climbed, measured: Measurement, healer: Healer
 ) -> Applied:
     """No step is there, or none is left: the baseline's figures stand alone."""
     word, reason = (FAILS, measured.reason) if isinstance(measured, Failed) else (NO_BETTER, "no step is left to try")
     comparison = Comparison(measured, measured, Verdict(word, None, None, reason), None)
     found = Found(climbed.choices, comparison, (), False)
-    return _applied(plan, bench, aim, found, climbed, time.monotonic() - began)
+    return _applied(plan, bench, aim, found, climbed, time.monotonic() - began, healer)
 
 
-def _applied(plan: Plan, bench: _Bench, aim: Aim, found: Found, climbed: Climbed, elapsed: float) -> Applied:
-    outcome = "holds" if found.holds else "failed" if isinstance(found.comparison.baseline, Failed) else "no-gain"
+def _applied(
+    plan: Plan, bench: _Bench, aim: Aim, found: Found, climbed: Climbed, elapsed: float, healer: Healer
+) -> Applied:
+    baseline = found.comparison.baseline
+    outcome = "holds" if found.holds else "failed" if isinstance(baseline, Failed) else "no-gain"
     return Applied(
         outcome=outcome,
         baseline_setup=plan.baseline,
@@ -281,4 +289,5 @@ def _applied(plan: Plan, bench: _Bench, aim: Aim, found: Found, climbed: Climbed
         aim=aim,
         weights="random" if bench.subject.random_weights else "real",
         elapsed_seconds=elapsed,
+        explained=healer.explain(baseline) if isinstance(baseline, Failed) else None,
     )

@@ -21,6 +21,7 @@ from advisor.errors import PlanError, RequestError
 from advisor.facts import Facts, Known, Value
 from advisor.plan import Effect, Estimate, Memory, ModelReference, Plan, Speed, Step
 from advisor.run.figures import Failed, Measured, Measurement, Peak, Run
+from advisor.run.healing import Explained
 from advisor.setup import Setup
 from advisor.workload import Workload
 
@@ -148,7 +149,7 @@ def test_a_baseline_that_does_not_run_is_no_dead_end(bench: Callable[[Bench], li
     told = apply(plan(HALF), "python").to_json()
     assert (told["outcome"], told["speedup"], told["baseline"]) == ("holds", None, None)
     assert told["final"]["runs"] == 2
-    assert told["failures"] == [{"stage": "load", "reason": "no room"}]
+    assert told["failures"] == [{"stage": "load", "reason": "no room", "diagnosis": None}]
 
 
 def test_where_nothing_runs_it_failed(bench: Callable[[Bench], list[str]]) -> None:
@@ -451,3 +452,42 @@ def test_steps_that_were_taken_back_are_counted(checked: Callable[..., tuple[int
     code, said = checked(not_in_halves, 2, of=plan(BATCH, HALF, model=reference))
     assert code == 0
     assert said.endswith("asked for, 1 of 2 steps taken back\n")
+
+
+def test_a_plan_without_steps_that_fails_is_mended(bench: Callable[[Bench], list[str]]) -> None:
+    mine = NOW.changed({"device": None, "dtype": "bfloat16", "attn_implementation": "flash_attention_2"})
+    told: list[Failed] = []
+
+    def explain(failed: Failed) -> Explained:
+        told.append(failed)
+        return Explained("error", "flash_attn_not_installed", "flash_attn_not_installed", "It is missing.", "Because.")
+
+    missing = Failed("load", "ImportError: FlashAttention2 has been toggled on", "")
+    bench(lambda text: missing if "flash_attention_2" in text else side(1.0))
+    heard: list[str] = []
+    found = apply(plan(baseline=mine, setup=mine), "python", heard=heard.append, explain=explain).to_json()
+    assert found["outcome"] == "holds"
+    assert found["setup"]["attn_implementation"] == "sdpa"
+    assert found["steps"][0]["rule"] == "fallback-attn_implementation"
+    assert found["failures"][0]["diagnosis"]["cause"] == "flash_attn_not_installed"
+    assert told == [missing]
+
+
+def test_what_is_tried_next_is_told_and_written_down(bench: Callable[[Bench], list[str]]) -> None:
+    heard: list[str] = []
+    bench(lambda text: Failed("warm-up", "InductorError: no", "") if "CompileConfig" in text else by_batch(text))
+    told = Explained("error", "no_cxx_compiler", "no_cxx_compiler", "There is no compiler.", "")
+    found = apply(plan(BATCH, COMPILED), "python", heard=heard.append, explain=lambda _: told).to_json()
+    first, last = found["attempts"]
+    assert first["diagnosis"] == {k: v for k, v in told.to_json().items()}
+    assert first["tried_next"] == {"cache_implementation": "dynamic", "compile": "none"}
+    assert (last["diagnosis"], last["tried_next"]) == (None, None)
+    assert "that is no_cxx_compiler: There is no compiler." in heard
+    assert "trying cache_implementation=dynamic, compile=none" in heard
+
+
+def test_a_plan_that_takes_more_memory_than_was_free_does_not_hold(bench: Callable[[Bench], list[str]]) -> None:
+    bench(lambda text: side(4.0) if "len(prompts), 1)" in text else replace(side(1.0), free_bytes=99))
+    told = apply(plan(BATCH), "python").to_json()
+    assert told["outcome"] == "no-gain"
+    assert "more memory than" in told["verdict"]["reason"]

@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "steps",
         "order",
     ),
-    ("planner", "casebook", "planfile", "derived", "ruleschema"),
+    ("planner", "casebook", "planfile", "derived", "ruleschema", "mending"),
     ("diagnosing", "explaining", "applying", "where"),
     ("show",),
     ("commands",),

@@ -7,6 +7,7 @@ from pathlib import Path
 from advisor import applying, own_runs, planfile, rulebook
 from advisor.applying import Applied, Budget
 from advisor.commands import options as common
+from advisor.commands.failures import explainer
 from advisor.errors import Mistake, RequestError
 from advisor.estimate import formula
 from advisor.files import why_unwritable
@@ -34,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
         Budget(limit_seconds=options.limit_seconds) if options.limit_seconds else Budget(),
         each_step=options.steps,
         noted=note_runs(plan),
+        explain=explainer(options.rules or ()),
     )
     # Shown first: figures that took minutes are not lost with a place that has gone meanwhile.
     if options.json:

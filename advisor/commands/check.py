@@ -7,6 +7,7 @@ from advisor import applying, planfile, rulebook
 from advisor.applying import Applied, Budget
 from advisor.commands import options as common
 from advisor.commands.apply import note_runs
+from advisor.commands.failures import explainer
 from advisor.show import terminal
 
 
@@ -21,6 +22,7 @@ def run(options: argparse.Namespace) -> int:
         lambda line: talk.print(line, style="dim", markup=False, soft_wrap=True),
         Budget(limit_seconds=options.limit_seconds) if options.limit_seconds else Budget(),
         noted=note_runs(plan),
+        explain=explainer(options.rules or ()),
     )
     holds = applied.speedup is not None and applied.speedup >= options.min_speedup
     if options.json:

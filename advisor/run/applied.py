@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from advisor.run.fallback import Attempt, Choice, Choices
+from advisor.run.choices import Choice, Choices
+from advisor.run.fallback import Attempt
 from advisor.run.figures import Failed, Measured, Measurement
+from advisor.run.healing import Explained
 from advisor.run.verify import Aim, Comparison, judged_by_memory, request_seconds
 from advisor.setup import Setup
 
@@ -31,6 +33,8 @@ class Applied:
     aim: Aim
     weights: str
     elapsed_seconds: float
+    explained: Explained | None = None
+    """What `explain` says about a baseline that failed."""
 
     @property
     def baseline(self) -> Measurement:
@@ -81,7 +85,7 @@ class Applied:
             "steps": [self._step(choice) for choice in self.choices],
             "agreement": agreement.to_json() if agreement else {"greedy_tokens_equal": None, "logit_distance": None},
             "verdict": self.comparison.verdict.to_json(),
-            "failures": [failure.to_json() for failure in (self.baseline, self.comparison.plan) if _failed(failure)],
+            "failures": self._failures(),
             "drift": self.comparison.drift,
             "drifted": self.comparison.drifted,
             "pays_back_after_requests": self.pays_back_after_requests,
@@ -91,6 +95,16 @@ class Applied:
             "weights": self.weights,
             "elapsed_seconds": self.elapsed_seconds,
         }
+
+    def _failures(self) -> list[dict[str, Any]]:
+        """Both sides of the last comparison, as far as they failed, each with its diagnosis where one is known."""
+        last = self.attempts[-1].explained if self.attempts else None
+        sides = ((self.baseline, self.explained), (self.comparison.plan, last))
+        return [
+            {**side.to_json(), "diagnosis": told.to_json() if told else None}
+            for side, told in sides
+            if isinstance(side, Failed)
+        ]
 
     def _step(self, choice: Choice) -> dict[str, Any]:
         kept = choice.kept and self.outcome == "holds"
@@ -111,7 +125,12 @@ class Applied:
 
     def _attempt(self, attempt: Attempt) -> dict[str, Any]:
         change = self.baseline_setup.difference(attempt.setup)
-        return {"change": dict(change), **attempt.verdict.to_json()}
+        return {
+            "change": dict(change),
+            **attempt.verdict.to_json(),
+            "diagnosis": attempt.explained.to_json() if attempt.explained else None,
+            "tried_next": None if attempt.remedy is None else dict(attempt.remedy),
+        }
 
     def _request(self, measurement: Measurement) -> float | None:
         return request_seconds(measurement, self.aim) if isinstance(measurement, Measured) else None
@@ -120,7 +139,3 @@ class Applied:
 def figures(measurement: Measurement) -> dict[str, Any] | None:
     """A measurement's figures; null for one that failed, whose reason stands under `failures`."""
     return measurement.to_json() if isinstance(measurement, Measured) else None
-
-
-def _failed(measurement: Measurement) -> bool:
-    return isinstance(measurement, Failed)

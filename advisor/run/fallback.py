@@ -1,9 +1,8 @@
-"""What does not hold is taken back: the step to blame goes to its next fallback, or out of the plan.
+"""What does not hold is taken back: the step to blame goes to its next fallback, is mended, or goes out of the plan.
 
 Pure apart from the measurements, which are handed in as a function.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,59 +10,24 @@ from advisor.conflicts import conflict
 from advisor.facts import Value
 from advisor.plan import Step
 from advisor.rule import RUNGS
+from advisor.run.choices import LOG_CHARACTERS, Choice, Choices, named, replaced, setup_of
 from advisor.run.figures import Failed, Measured, Measurement
+from advisor.run.healing import NO_HEALER, Explained, Healer
 from advisor.run.verify import FAILS, HOLDS, NO_BETTER, SLOWER, Aim, Comparison, Verdict, judge
 from advisor.setup import Setup
 
-# How an error's text names the knob: words of libraries, found by making each knob fail.
-NAMED_IN_ERRORS: tuple[tuple[str, str], ...] = (
-    ("compile", r"inductor|dynamo|torch\.compile|CppCompile|C\+\+ compiler|cudagraph|BackendCompiler"),
-    ("cache_implementation", r"static.?cache|cache_implementation|index_copy_|KV cache"),
-    ("quantization", r"bitsandbytes|\bbnb\b|[48].?bit|quantiz"),
-    ("batching", r"continuous.batching|generate_batch|paged"),
-    ("attn_implementation", r"flash.?attn|flash.?attention|attn_implementation|flex_attention|kernels-community"),
-    ("device_map", r"device_map|[`']accelerate[`']|offload"),
-    ("device", r"not compiled with CUDA|No CUDA GPUs|no NVIDIA driver|cannot access accelerator"),
-    ("dtype", r"not implemented for '(Half|BFloat16)'|the same dtype"),
-)
-OUT_OF_MEMORY = re.compile(
-    r"out of memory|can't allocate memory|unable to mmap|killed by SIGKILL|MemoryError", re.IGNORECASE
-)
 PITFALLS = "pitfalls"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What became of a step: `option` 0 is its change, n its n-th fallback, None taken back for `reason`."""
-
-    step: Step
-    option: int | None
-    reason: str
-
-    @property
-    def change(self) -> Mapping[str, Value]:
-        match self.option:
-            case None:
-                return {}
-            case 0:
-                return self.step.change
-            case number:
-                return self.step.fallbacks[number - 1]
-
-    @property
-    def kept(self) -> bool:
-        return self.option is not None
-
-
-Choices = tuple[Choice, ...]
+Knobs = frozenset[str]
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One setup that was tried and its verdict."""
+    """One setup that was tried and its verdict; where it failed, what `explain` says, and what was tried for it."""
 
     setup: Setup
     verdict: Verdict
+    explained: Explained | None = None
+    remedy: Mapping[str, Value] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,21 +40,15 @@ class Found:
     holds: bool
 
 
-def setup_of(baseline: Setup, choices: Choices) -> Setup:
-    """The baseline with the changes of all kept steps, in the plan's order."""
-    for choice in choices:
-        baseline = baseline.changed(choice.change)
-    return baseline
-
-
 def search(
     baseline: Setup,
     choices: Choices,
     compare: Callable[[Setup, Measurement | None], Comparison],
     more: Callable[[int], bool],
     known: Measurement | None = None,
+    healer: Healer = NO_HEALER,
 ) -> Found:
-    """Try the plan; while it does not hold, take back what is to blame and try again.
+    """Try the plan; while it does not hold, mend or take back what is to blame and try again.
 
     `compare` measures a setup against the baseline, given the baseline's measurement as far as there is one; `more`
     says, by the number of attempts so far, whether there is time for another.
@@ -100,15 +58,45 @@ def search(
         setup = setup_of(baseline, choices)
         comparison = compare(setup, known)
         known = comparison.baseline
-        attempts.append(Attempt(setup, comparison.verdict))
         if _good_enough(comparison.verdict, choices):
-            return Found(choices, comparison, tuple(attempts), True)
-        log = comparison.plan.log if isinstance(comparison.plan, Failed) else ""
-        tried = {attempt.setup for attempt in attempts}
-        less = take_back(baseline, choices, comparison.verdict, log, tried) if more(len(attempts)) else None
+            return Found(choices, comparison, (*attempts, Attempt(setup, comparison.verdict)), True)
+        tried = {setup, *(attempt.setup for attempt in attempts)}
+        less = _less(baseline, choices, comparison, tried, healer) if more(len(attempts) + 1) else None
+        failed = comparison.plan if isinstance(comparison.plan, Failed) else None
+        remedy = setup.difference(setup_of(baseline, less)) if less and failed else None
+        attempts.append(Attempt(setup, comparison.verdict, healer.explain(failed) if failed else None, remedy))
+        healer.tell(attempts[-1].explained, remedy)
         if less is None:
             return Found(choices, comparison, tuple(attempts), False)
         choices = less
+
+
+def _less(
+    baseline: Setup, choices: Choices, comparison: Comparison, tried: set[Setup], healer: Healer
+) -> Choices | None:
+    """A rule's own fallbacks first, then the general ladders, then without the step to blame."""
+    verdict, failed = comparison.verdict, comparison.plan
+    if not isinstance(failed, Failed):
+        return take_back(baseline, choices, verdict, "", tried)
+    explained = healer.explain(failed)
+    knobs = frozenset(knob for change in (explained.changes if explained else ()) for knob in change)
+    return (
+        own_fallback(baseline, choices, verdict, failed.log, tried, knobs)
+        or healer.mended(baseline, choices, failed, tried, isinstance(comparison.baseline, Measured))
+        or take_back(baseline, choices, verdict, failed.log, tried, knobs)
+    )
+
+
+def own_fallback(
+    baseline: Setup, choices: Choices, verdict: Verdict, log: str, tried: set[Setup], knobs: Knobs
+) -> Choices | None:
+    """The choices with the step that the error names on its next fallback; None where its rule has no other."""
+    kept = [choice for choice in choices if choice.kept]
+    blamed = named(kept, verdict.reason) or named(kept, log[-LOG_CHARACTERS:]) or _sets(kept, knobs)
+    if blamed is None:
+        return None
+    others = _next_option(baseline, choices, blamed, verdict, tried)
+    return others if len([choice for choice in others if choice.kept]) == len(kept) else None
 
 
 def _good_enough(verdict: Verdict, choices: Choices) -> bool:
@@ -117,12 +105,14 @@ def _good_enough(verdict: Verdict, choices: Choices) -> bool:
     return verdict.word == HOLDS or (verdict.word == NO_BETTER and corrections)
 
 
-def take_back(baseline: Setup, choices: Choices, verdict: Verdict, log: str, tried: set[Setup]) -> Choices | None:
+def take_back(
+    baseline: Setup, choices: Choices, verdict: Verdict, log: str, tried: set[Setup], knobs: Knobs = frozenset()
+) -> Choices | None:
     """The choices after the step to blame gave way: its next fallback that was not tried yet, else without it.
 
     None where nothing is left to try.
     """
-    while blamed := blame(choices, verdict, log):
+    while blamed := blame(choices, verdict, log, knobs):
         choices = _next_option(baseline, choices, blamed, verdict, tried)
         setup = setup_of(baseline, choices)
         if setup == baseline:
@@ -135,37 +125,26 @@ def take_back(baseline: Setup, choices: Choices, verdict: Verdict, log: str, tri
 def _next_option(baseline: Setup, choices: Choices, blamed: Choice, verdict: Verdict, tried: set[Setup]) -> Choices:
     assert blamed.option is not None
     for option in range(blamed.option + 1, len(blamed.step.fallbacks) + 1):
-        others = _replaced(choices, replace(blamed, option=option, reason=f"instead: {verdict.reason}"))
+        others = replaced(choices, replace(blamed, option=option, mended={}, reason=f"instead: {verdict.reason}"))
         setup = setup_of(baseline, others)
         if setup not in tried and setup != baseline and conflict(setup) is None:
             return others
-    return _replaced(choices, replace(blamed, option=None, reason=f"{verdict.word}: {verdict.reason}"))
+    return replaced(choices, replace(blamed, option=None, reason=f"{verdict.word}: {verdict.reason}"))
 
 
-def _replaced(choices: Choices, changed: Choice) -> Choices:
-    return tuple(changed if choice.step is changed.step else choice for choice in choices)
-
-
-def blame(choices: Choices, verdict: Verdict, log: str) -> Choice | None:
-    """The step to take back first: whose knob the error names, then the highest rung; corrections come last."""
+def blame(choices: Choices, verdict: Verdict, log: str, knobs: Knobs = frozenset()) -> Choice | None:
+    """The step to take back first: whose knob the error names, or the fixes of its explanation (`knobs`); then the
+    highest rung; corrections come last."""
     kept = [choice for choice in choices if choice.kept]
     if verdict.word == FAILS:
-        named = _named(kept, verdict.reason) or _named(kept, log[-5000:])
-        if named is not None:
-            return named
+        owner = named(kept, verdict.reason) or named(kept, log[-LOG_CHARACTERS:]) or _sets(kept, knobs)
+        if owner is not None:
+            return owner
     return max(kept, key=lambda choice: _height(choice.step), default=None)
 
 
-def _named(kept: Sequence[Choice], text: str) -> Choice | None:
-    """The kept step whose knob the text names, or that takes the most memory where memory ran out."""
-    for knob, words in NAMED_IN_ERRORS:
-        for choice in kept:
-            if choice.change.get(knob) not in (None, "none") and re.search(words, text, re.IGNORECASE):
-                return choice
-    if OUT_OF_MEMORY.search(text):
-        hungry = [choice for choice in kept if (choice.step.effect.memory_bytes or 0) > 0]
-        return max(hungry, key=lambda choice: choice.step.effect.memory_bytes or 0, default=None)
-    return None
+def _sets(kept: Sequence[Choice], knobs: Knobs) -> Choice | None:
+    return next((choice for choice in kept if knobs & set(choice.change)), None)
 
 
 def _height(step: Step) -> int:
@@ -190,11 +169,11 @@ def step_by_step(
     for choice in choices:
         setup = setup_of(baseline, _up_to(choices, choice))
         if problem := conflict(setup):
-            choices = _replaced(choices, replace(choice, option=None, reason=problem))
+            choices = replaced(choices, replace(choice, option=None, reason=problem))
             continue
         trial = measured[choice.step.rule] = try_out(setup)
         if wrong := _harm(best, trial, aim):
-            choices = _replaced(choices, replace(choice, option=None, reason=wrong))
+            choices = replaced(choices, replace(choice, option=None, reason=wrong))
         else:
             best = trial
     return Climbed(choices, measured)

@@ -67,6 +67,8 @@ class Measured:
     versions: Mapping[str, str]
     device: str
     threads: int
+    free_bytes: int | None = None
+    """What was free for the process before it loaded: of the CUDA devices, else of the host."""
 
     @property
     def counted(self) -> tuple[Run, ...]:

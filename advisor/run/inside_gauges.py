@@ -91,6 +91,43 @@ def _peak_without_proc() -> int | None:
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024
 
 
+GROUP_FILES = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
+
+
+def free_bytes() -> int | None:
+    """What this process may hold of the host's memory, in bytes: what is available, within the limit of its control
+    group, and what it holds already (Linux only)."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        available = int(re.findall(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        return None
+    return min([available, *_group_rooms(Path("/sys/fs/cgroup"))]) + (resident()["anonymous_bytes"] or 0)
+
+
+def _group_rooms(root: Path) -> list[int]:
+    """What the limits of the control group leave, by either version; files in the page cache give way and count."""
+    rooms = []
+    for limit, usage in GROUP_FILES:
+        try:
+            most, used = (int((root / name).read_text(encoding="ascii")) for name in (limit, usage))
+            cached = re.findall(r"^(?:total_)?inactive_file (\d+)", (root / usage).with_name("memory.stat").read_text())
+        except (OSError, ValueError):  # no such group, or "max": no limit
+            continue
+        rooms.append(max(0, most - used + max(map(int, cached), default=0)))
+    return rooms
+
+
+def device_room_bytes() -> int | None:
+    """What the CUDA devices have for this process, in bytes: free now, and what its allocator holds of them."""
+    import torch
+
+    if not torch.cuda.is_initialized():
+        return None
+    devices = range(torch.cuda.device_count())
+    return sum(int(torch.cuda.mem_get_info(one)[0] + torch.cuda.memory_reserved(one)) for one in devices)
+
+
 def cuda_memory() -> dict[str, int] | None:
     """Peaks since the last reset, summed over devices, and what is in use on them by all processes."""
     import torch

@@ -85,6 +85,7 @@ def measured_from(answer: dict[str, Any]) -> Measured:
         versions={str(name): str(version) for name, version in answer["versions"].items()},
         device=str(answer["device"]),
         threads=int(answer["threads"]),
+        free_bytes=answer["load"].get("free_bytes"),
     )
 
 

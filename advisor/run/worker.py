@@ -158,12 +158,16 @@ def keep_temporary_files_in(folder: Path) -> None:
 
 
 def load(recipe: ModuleType) -> tuple[Any, dict[str, Any]]:
-    separate = gauges.reset_peaks()
+    separate, free = gauges.reset_peaks(), gauges.free_bytes()
     started = time.perf_counter()
     model = recipe.load()
     waiter(model)()
     seconds = time.perf_counter() - started
-    return model, {"seconds": seconds, "peak_is_of_load": separate, **gauges.resident(), "cuda": gauges.cuda_memory()}
+    cuda = gauges.cuda_memory()
+    room = gauges.device_room_bytes() if cuda else free
+    return model, {
+        "seconds": seconds, "peak_is_of_load": separate, "free_bytes": room, **gauges.resident(), "cuda": cuda
+    }  # fmt: skip
 
 
 def one_run(recipe: ModuleType, model: Any, prompts: list[list[int]], clocked: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from advisor.plan import Estimate, Plan
 from advisor.run.applied import Applied
 from advisor.run.figures import Failed, Measured, Measurement
 from advisor.run.verify import HOLDS
+from advisor.show import healing
 from advisor.show.terminal import factor, rate, seconds, settings, size
 
 
@@ -19,7 +20,7 @@ def screen(plan: Plan, applied: Applied) -> RenderableType:
     """The side-by-side table, the steps, how far the outputs agree, and one last line."""
     parts: list[RenderableType] = [_figures(plan, applied), *_remarks(applied), ""]
     parts += list(_steps(applied))
-    parts += list(_failures(applied))
+    parts += [*healing.tried(applied), *_failures(applied)]
     parts += [*_agreement(applied), _last_line(applied)]
     return Group(*parts)
 
@@ -121,10 +122,14 @@ def _steps(applied: Applied) -> Iterator[RenderableType]:
 
 
 def _failures(applied: Applied) -> Iterator[RenderableType]:
-    for name, side in (("now", applied.baseline), ("with the plan", applied.comparison.plan)):
+    last = applied.attempts[-1].explained if applied.attempts else None
+    sides = (("now", applied.baseline, applied.explained), ("with the plan", applied.comparison.plan, last))
+    for name, side, explained in sides:
         if isinstance(side, Failed):
             yield Text(f"{name}: failed at {side.stage}", style="red")
-            yield Padding(Text(side.reason), (0, 0, 1, 3), expand=False)
+            yield Padding(Text(side.reason), (0, 0, 0, 3), expand=False)
+            yield from healing.meaning(explained)
+            yield ""
 
 
 def _agreement(applied: Applied) -> Iterator[RenderableType]:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from advisor.facts import Value
 from advisor.plan import Effect, Step
-from advisor.run.fallback import Choice, blame, search, setup_of, step_by_step
+from advisor.run.choices import Choice, setup_of
+from advisor.run.fallback import blame, search, step_by_step
 from advisor.run.figures import Failed, Measured, Measurement, Peak, Run
 from advisor.run.verify import FAILS, HOLDS, NO_BETTER, SLOWER, Aim, Comparison, Verdict
 from advisor.setup import Setup

@@ -12,7 +12,8 @@ from advisor.facts import Facts, Value
 from advisor.plan import Effect, Estimate, Memory, ModelReference, Plan, Speed, Step
 from advisor.run.agreement import Agreement
 from advisor.run.applied import Applied
-from advisor.run.fallback import Attempt, Choice
+from advisor.run.choices import Choice
+from advisor.run.fallback import Attempt
 from advisor.run.figures import Failed, Measured, Measurement, Peak, Run
 from advisor.run.verify import FAILS, HOLDS, NO_BETTER, SLOWER, Aim, Comparison, Verdict
 from advisor.setup import Setup
