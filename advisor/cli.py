@@ -173,6 +173,8 @@ def _apply(commands: _Commands) -> None:
     parser.add_argument("--model", metavar="FOLDER", help="confirm a model folder that lies outside the plan's folder")
     parser.add_argument("--weights", choices=("real", "random"), help="random: only a config is at hand")
     parser.add_argument("--steps", action="store_true", help="measure the steps one by one first")
+    parser.add_argument("--tune", action="store_true", help="try setups near the plan first and take the quickest")
+    parser.add_argument("--tune-seconds", type=_count, metavar="N", help="how long --tune may try (default: 60)")
     parser.add_argument("--dry-run", action="store_true", help="show what would run, run nothing")
     parser.add_argument("--export", metavar="FILE.py", help="write the final setup as a program of its own")
     parser.add_argument("--report", metavar="FILE.html", help="write the result as a page")

@@ -1,9 +1,9 @@
 """Writes docs/accuracy.md from bench/results: `python docs/make_accuracy.py`.
 
-Read are device-strings.json, published.json and cpu-speed*.json as their programs write them. Any other result is shown
-when it has these keys: `title`; `about`, a sentence on machine and versions; `tables`, from a heading to rows of
-{"runs": name, way: {"count", "median", "p90", "p95"} or null, ...} with errors as shares; and `goals`, from the name of
-a goal below to such a summary. An error of 0 is exact.
+Read are device-strings.json, published.json, cpu-speed*.json and tuning*.json as their programs write them. Any other
+result is shown when it has these keys: `title`; `about`, a sentence on machine and versions; `tables`, from a heading
+to rows of {"runs": name, way: {"count", "median", "p90", "p95"} or null, ...} with errors as shares; and `goals`, from
+the name of a goal below to such a summary. An error of 0 is exact.
 """
 
 import importlib.util
@@ -11,13 +11,22 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).parent
-spec = importlib.util.spec_from_file_location("accuracy_on_cpu", HERE / "accuracy_on_cpu.py")
-assert spec is not None and spec.loader is not None
-accuracy_on_cpu = importlib.util.module_from_spec(spec)  # docs/ is no package, and may be read from anywhere
-spec.loader.exec_module(accuracy_on_cpu)
+
+
+def beside(name: str) -> ModuleType:
+    """A part of this program: docs/ is no package, and may be read from anywhere."""
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+accuracy_on_cpu, accuracy_of_tuning = beside("accuracy_on_cpu"), beside("accuracy_of_tuning")
 RESULTS = HERE.parent / "bench" / "results"
 HEAD = """# How far predictions are from measurements
 
@@ -97,6 +106,7 @@ def page() -> str:
     if published is not None:
         sections.append(_published(published))
     sections += [accuracy_on_cpu.section(found) for found in speeds_on_cpus()]
+    sections += [accuracy_of_tuning.section(found) for found in tuned() if accuracy_of_tuning.done(found)]
     sections += [_other(found) for found in others()]
     if published is not None:
         sections.append(_misses(published))
@@ -111,6 +121,10 @@ def others() -> list[dict[str, Any]]:
 
 def speeds_on_cpus() -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("cpu-speed*.json"))]
+
+
+def tuned() -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("tuning*.json"))]
 
 
 def _goals(strings: dict[str, Any] | None, published: dict[str, Any] | None) -> str:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from advisor import applying, own_runs, planfile, rulebook
+from advisor import applying, own_runs, planfile, rulebook, tuning
 from advisor.applying import Applied, Budget
 from advisor.commands import options as common
 from advisor.commands.failures import explainer
@@ -16,7 +16,9 @@ from advisor.probe import speed
 from advisor.run.figures import Measured
 from advisor.setup import Setup
 from advisor.show import report, terminal
+from advisor.show import tuning as tuning_screen
 from advisor.show import verification as screen
+from advisor.tuning import Tuned
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,11 +29,17 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _dry_run(plan, python, options)
     talk = terminal.talk()
+
+    def heard(line: str) -> None:
+        talk.print(line, style="dim", markup=False, soft_wrap=True)
+
+    tuned = _tuned(plan, python, options, heard)
+    asked, plan = plan, plan if tuned is None else tuning.retold(plan, tuned)
     applied = applying.apply(
         plan,
         python,
         options.weights,
-        lambda line: talk.print(line, style="dim", markup=False, soft_wrap=True),
+        heard,
         Budget(limit_seconds=options.limit_seconds) if options.limit_seconds else Budget(),
         each_step=options.steps,
         noted=note_runs(plan),
@@ -39,11 +47,21 @@ def run(options: argparse.Namespace) -> int:
     )
     # Shown first: figures that took minutes are not lost with a place that has gone meanwhile.
     if options.json:
-        common.print_json(applied.to_json())
+        told = {} if tuned is None else {"tuning": tuned.to_json(plan.baseline)}
+        common.print_json({**applied.to_json(), **told})
     else:
+        if tuned is not None:
+            terminal.out().print(tuning_screen.screen(asked, tuned))
         terminal.out().print(screen.screen(plan, applied))
     _hand_over(plan, applied, options)
     return 1 if applied.outcome == "failed" else 0
+
+
+def _tuned(plan: Plan, python: str, options: argparse.Namespace, heard: Callable[[str], None]) -> Tuned | None:
+    """What trying setups near the plan found; None where that was not asked for."""
+    if not (options.tune or options.tune_seconds):
+        return None
+    return tuning.tune(plan, python, options.weights, heard, float(options.tune_seconds or tuning.USUAL_SECONDS))
 
 
 def note_runs(plan: Plan) -> Callable[[Setup, Measured], None]:
