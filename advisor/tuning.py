@@ -14,7 +14,7 @@ from typing import Any
 from advisor import applying, child
 from advisor import run as running
 from advisor.candidates import Candidate, candidates
-from advisor.conflicts import compiles, speculates
+from advisor.conflicts import compiles, quantizes, speculates
 from advisor.errors import PlanError
 from advisor.estimate import formula
 from advisor.estimate.speed import compile_seconds
@@ -85,7 +85,7 @@ def tune(
     weights: str | None = None,
     heard: Heard = lambda _: None,
     budget_seconds: float = USUAL_SECONDS,
-    program: Path = PROGRAM,
+    program: Path | None = None,
 ) -> Tuned:
     """Try the setups near the plan for `budget_seconds` in all, and say which is the quickest.
 
@@ -102,7 +102,7 @@ def tune(
     if len(found) == 1:
         return Tuned(winner=plan.setup, reason="there is nothing beside the plan to try")
     trial = _Trial(plan, subject, found, heard)
-    outcome = trial.run(python, budget_seconds, program)
+    outcome = trial.run(python, budget_seconds, program or PROGRAM)
     return replace(outcome, seconds=time.monotonic() - began)
 
 
@@ -121,7 +121,7 @@ def retold(plan: Plan, tuned: Tuned) -> Plan:
         rung="6-serve",
         summary="The quickest of the setups that were tried for a moment each",
         change=new,
-        effect=Effect(_ratio(before, after), None, _loss(plan)),
+        effect=Effect(_ratio(before, after), None, _loss(plan, winner)),
         evidence="measured",
         because=(),
         fallbacks=(old,) if old else (),
@@ -135,8 +135,11 @@ def _ratio(before: Estimate, after: Estimate) -> float | None:
     return b / a if a and b else None
 
 
-def _loss(plan: Plan) -> str | None:
-    return next((step.effect.quality for step in plan.steps if step.effect.quality), None)
+def _loss(plan: Plan, winner: Setup) -> str | None:
+    """What the winner costs beside speed: in the words of the plan where a step of it has some."""
+    if not quantizes(winner) or winner.quantization == plan.baseline.quantization:
+        return None
+    return next((step.effect.quality for step in plan.steps if step.effect.quality), "a small loss of quality")
 
 
 def _estimate(plan: Plan, setup: Setup) -> Estimate:

@@ -2,16 +2,18 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from advisor import applying, child, tuning
+from advisor import applying, child, cli, planfile, tuning
 from advisor import run as running
 from advisor.facts import Facts, Known
 from advisor.plan import Effect, Estimate, Memory, ModelReference, Plan, Speed, Step
+from advisor.run.figures import Measured, Peak, Run
 from advisor.setup import Setup
 from advisor.workload import Workload
 
@@ -146,6 +148,58 @@ def test_the_users_own_setup_may_win() -> None:
     found = tuning.retold(plan(), tuning.Tuned(winner=NOW))
     assert (found.setup, found.steps) == (NOW, ())
     assert applying.first_choices(found) == ()
+
+
+def side(seconds: float) -> Measured:
+    held = Peak(100, None, None, None, None, None)
+    runs = (Run(seconds, 0.1, 9.0, 8 / seconds, 0.0, False),) * 2
+    return Measured(runs, (1.0,), (seconds,), held, held, ((1, 2),), None, {}, "cpu", 1)
+
+
+@pytest.fixture
+def applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run `apply --tune` where eager is found; the measuring is a function of the recipe's text."""
+
+    def run(answer: Callable[[str], Measured], *words: str) -> tuple[int, str]:
+        place = tmp_path / "model"
+        place.mkdir()
+        path = tmp_path / "plan.json"
+        planfile.write(plan(model=ModelReference("folder", str(place), None, False)), path)
+        monkeypatch.setattr(tuning, "PROGRAM", program(tmp_path, EAGER_WINS))
+        monkeypatch.setattr(applying, "measure", lambda _python, recipe, **_: answer(recipe))
+        code = cli.main(["apply", "--plan", str(path), "--no-input", *words])
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def test_what_was_found_is_measured_against_the_users_own_setup(applied: Callable[..., tuple[int, str]]) -> None:
+    code, said = applied(lambda text: side(2.0 if "float32" in text else 1.0), "--tune", "--json")
+    told = json.loads(said)
+    assert (code, told["outcome"], told["setup"]["attn_implementation"]) == (0, "holds", "eager")
+    assert told["tuning"]["winner"] == {"dtype": "bfloat16", "attn_implementation": "eager"}
+    assert [one["rule"] for one in told["steps"]] == [tuning.RULE]
+
+
+def test_what_was_found_and_does_not_hold_gives_way_to_the_plan(applied: Callable[..., tuple[int, str]]) -> None:
+    slow = lambda text: side(3.0 if "eager" in text else 2.0 if "float32" in text else 1.0)  # noqa: E731
+    _, said = applied(slow, "--tune-seconds", "20", "--json")
+    told = json.loads(said)
+    assert (told["outcome"], told["setup"]["attn_implementation"]) == ("holds", "sdpa")
+    assert told["setup"]["dtype"] == "bfloat16"
+
+
+def test_what_was_tried_stands_above_the_result(applied: Callable[..., tuple[int, str]]) -> None:
+    _, said = applied(lambda text: side(2.0 if "float32" in text else 1.0), "--tune")
+    assert "4 of 4 setups tried" in said
+    assert said.index("setups tried") < said.index("time to first token")
+
+
+def test_without_being_asked_nothing_is_tried(applied: Callable[..., tuple[int, str]]) -> None:
+    _, said = applied(lambda text: side(2.0 if "float32" in text else 1.0), "--json")
+    assert "tuning" not in json.loads(said)
 
 
 MAKER = Path(running.__path__[0]) / "inside_demo_model.py"
