@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from advisor import applying, child, errorbook, explaining, planfile, rulebook
+from advisor import applying, child, errorbook, explaining, planfile, rulebook, tuning
 from advisor.applying import Applied, Budget
 from advisor.commands import diagnose as command
 from advisor.commands import options
@@ -92,16 +92,20 @@ def apply(
     weights: str | None = None,
     each_step: bool = False,
     budget: Budget | None = None,
+    tune_seconds: float | None = None,
 ) -> Applied:
     """Measure baseline and plan side by side in child processes, as `perf-advisor apply` does; the verification.
 
     `plan` is a plan or its file; `weights` is `real` or `random`; `each_step` measures the steps one by one first.
+    `tune_seconds` tries setups near the plan for so long and takes the quickest in its place.
 
     Raises:
         AdvisorError: the plan cannot be read or carried out; every mistake with its place.
     """
     interpreter = child.target_python(_text(python))
     found = _plan(plan)
+    if tune_seconds is not None:
+        found = tuning.retold(found, tuning.tune(found, interpreter, weights, budget_seconds=tune_seconds))
     noted = note_runs(found)
     return applying.apply(
         found, interpreter, weights, budget=budget or Budget(), each_step=each_step, noted=noted, explain=explainer()

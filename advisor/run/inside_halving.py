@@ -29,6 +29,8 @@ class Effort:
 
 EFFORTS = (Effort(4, 1, 0.3), Effort(12, 2, 0.6), Effort(24, 3, 1.2))
 FOR_THE_DEAR = Effort(None, 2)
+FIRST_SHARE = 0.5
+"""What the first try of a candidate takes of the dearest so far, which also imported libraries."""
 MOST_RUNS = 8
 """Of one candidate in one round."""
 
@@ -118,7 +120,7 @@ def _round(search: Search, alive: Sequence[Candidate], effort: Effort) -> None:
 
 def _affordable(search: Search, one: Candidate) -> bool:
     """Whether another try likely ends in time; the first one is always made."""
-    likely = search.cost.get(one.name, max(search.cost.values(), default=0.0))
+    likely = search.cost.get(one.name, FIRST_SHARE * max(search.cost.values(), default=0.0))
     return not search.cost or search.left() > likely
 
 

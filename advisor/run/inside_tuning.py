@@ -59,9 +59,20 @@ class Trials:
         self.warm: set[str] = set()
 
     def try_out(self, candidate: Any, effort: Any) -> float:
-        """Seconds of a whole request, reckoned from one short run."""
+        """Seconds of a whole request, reckoned from one short run; without other weights if memory runs out."""
         one = self.about[candidate.name]
         worker.say("trying", name=candidate.name)
+        try:
+            seconds = self._once(one, effort)
+        except Exception as error:
+            if len(self.models) < 2 or "out of memory" not in str(error).lower():
+                raise
+            self._forget()
+            seconds = self._once(one, effort)
+        worker.say("tried", name=candidate.name, seconds=seconds)
+        return seconds
+
+    def _once(self, one: dict[str, Any], effort: Any) -> float:
         recipe, model = self._recipe(one), self._model(one)
         self._set(one, model)
         prompts = recipe.make_prompts(model)
@@ -74,9 +85,7 @@ class Trials:
             tokens = min(tokens, max(FEWEST_TOKENS, effort.tokens))
         if one["name"] not in self.warm:
             self._warm_up(one, recipe, model, prompts)
-        seconds = self._run(one, recipe, model, prompts, tokens) * calls
-        worker.say("tried", name=candidate.name, seconds=seconds)
-        return float(seconds)
+        return self._run(one, recipe, model, prompts, tokens) * calls
 
     def _recipe(self, one: dict[str, Any]) -> Any:
         if one["name"] not in self.recipes:

@@ -77,7 +77,7 @@ def test_the_first_is_tried_however_little_time_there_is() -> None:
 
 
 def test_no_run_begins_that_would_not_end_in_time() -> None:
-    machine = Machine({"a": 4.0, "b": 4.0, "c": 1.0}, 9.0)
+    machine = Machine({"a": 4.0, "b": 4.0, "c": 1.0}, 9.5)
     halve(machine.search(*plain("a", "b", "c")))
     assert [name for name, _ in machine.tried] == ["a", "b"]
 
