@@ -179,7 +179,11 @@ def subject(plan: Plan, weights: str | None) -> Subject:
         config = shapes.load(reference.name).config
     random = _random(plan, weights)
     beside = reference.kind in ("folder", "hub") and plan.model_facts.is_true("model.tokenizer")
-    return Subject(reference, plan.workload, random, config, transformers_version(plan.machine), beside and not random)
+    versions = {package: version_of(package, plan.machine) for package in ("transformers", "torch")}
+    quantized = not random and plan.model_facts.text("model.checkpoint_quantization") not in (None, "none")
+    return Subject(
+        reference, plan.workload, random, config, tokenizer=beside and not random, quantized=quantized, **versions
+    )
 
 
 def _random(plan: Plan, weights: str | None) -> bool:
@@ -188,10 +192,10 @@ def _random(plan: Plan, weights: str | None) -> bool:
     return plan.model.random_weights if weights is None else weights == "random"
 
 
-def transformers_version(machine: Facts) -> Version | None:
-    """The installed version, as a recipe's subject takes it; None where it is not known."""
+def version_of(package: str, machine: Facts) -> Version | None:
+    """The installed version of transformers or torch, as a recipe's subject takes it; None where it is not known."""
     try:
-        return Version(machine.text("transformers.version") or "")
+        return Version(machine.text(f"{package}.version") or "")
     except InvalidVersion:
         return None
 

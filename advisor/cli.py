@@ -171,6 +171,7 @@ def _apply(commands: _Commands) -> None:
     parser = _command(commands, "apply", "run baseline and plan side by side and keep what holds")
     parser.add_argument("--plan", required=True, metavar="FILE", help="the plan that diagnose wrote")
     parser.add_argument("--model", metavar="FOLDER", help="confirm a model folder that lies outside the plan's folder")
+    parser.add_argument("--assistant", metavar="FOLDER", help="confirm the folder of the model that drafts tokens")
     parser.add_argument("--weights", choices=("real", "random"), help="random: only a config is at hand")
     parser.add_argument("--steps", action="store_true", help="measure the steps one by one first")
     parser.add_argument("--tune", action="store_true", help="try setups near the plan first and take the quickest")
@@ -186,6 +187,7 @@ def _check(commands: _Commands) -> None:
     parser.add_argument("--plan", required=True, metavar="FILE", help="the plan that diagnose wrote")
     parser.add_argument("--min-speedup", required=True, type=_factor, metavar="X", help="the least gain, like 1.3")
     parser.add_argument("--model", metavar="FOLDER", help="confirm a model folder that lies outside the plan's folder")
+    parser.add_argument("--assistant", metavar="FOLDER", help="confirm the folder of the model that drafts tokens")
     parser.add_argument("--weights", choices=("real", "random"), help="random: only a config is at hand")
     parser.add_argument("--limit-seconds", type=_count, metavar="N", help="longest time for one run of the model")
 

@@ -28,6 +28,7 @@ def conflict(setup: Setup) -> str | None:
         or _cache_conflict(setup)
         or (_continuous_conflict(setup) if setup.batching == "continuous" else None)
         or _speculation_conflict(setup)
+        or _attention_conflict(setup)
         or _device_conflict(setup)
     )
 
@@ -42,6 +43,11 @@ def compiles(setup: Setup) -> bool:
     return setup.compile not in (None, "none")
 
 
+def spread(setup: Setup) -> bool:
+    """Whether layers are put where there is room for them, rather than all on one device."""
+    return setup.device_map not in (None, "none")
+
+
 def speculates(setup: Setup) -> bool:
     """Whether tokens are drafted ahead."""
     return setup.speculation not in (None, "none")
@@ -53,14 +59,33 @@ def _compile_conflict(setup: Setup) -> str | None:
     if setup.quantization in (*BITSANDBYTES, *QUANTO):
         package = "bitsandbytes" if setup.quantization in BITSANDBYTES else "quanto"
         return f"weights quantized by {package} cannot be compiled (generate's own check refuses it)"
-    if setup.device_map not in (None, "none"):
+    if spread(setup):
         return "a model that is spread over devices is not compiled by generate"
     if setup.compile == "generate" and setup.cache_implementation not in STATIC:
         return "generate compiles only with a static cache"
     return None
 
 
+def _attention_conflict(setup: Setup) -> str | None:
+    """`sdp_kernel` of torch offers flash and math on a CPU; its flash kernel for CUDA takes no mask (sdp_utils.cpp)."""
+    if setup.attn_at_run_time and setup.attn_implementation is None:
+        return "attn_at_run_time needs attn_implementation: the backend that is to be set"
+    if setup.sdpa_backend is None:
+        return None
+    if setup.attn_implementation not in (None, "sdpa"):
+        return f"{setup.attn_implementation} attention does not use torch's sdpa kernels"
+    if setup.device == "cpu" and setup.sdpa_backend in ("mem_efficient", "cudnn"):
+        return f"torch has no {setup.sdpa_backend} kernel for CPUs, only flash and math"
+    if setup.batching == "continuous":
+        return "continuous batching chooses its own attention kernel"
+    if setup.device == "cuda" and setup.sdpa_backend == "flash" and setup.cache_implementation in STATIC:
+        return "torch's flash kernel takes no mask, which a static cache needs"
+    return None
+
+
 def _cache_conflict(setup: Setup) -> str | None:
+    if setup.keep_cache and setup.cache_implementation != "static":
+        return "only a static cache is kept between requests"
     if setup.use_cache is False and setup.cache_implementation not in (None, "dynamic"):
         return "there is no cache to choose while use_cache is off"
     if setup.use_cache is False and setup.prefill_chunk_size is not None:
@@ -90,6 +115,8 @@ def _continuous_conflict(setup: Setup) -> str | None:
 
 
 def _speculation_conflict(setup: Setup) -> str | None:
+    if setup.speculation == "assistant" and setup.assistant_model is None:
+        return "speculation=assistant needs assistant_model: the model that drafts"
     if not speculates(setup):
         return None
     if setup.batching != "loop" and (setup.batch_size or 1) > 1:

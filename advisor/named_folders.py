@@ -30,6 +30,15 @@ def remember(path: Path) -> None:
         return
 
 
+def settled(name: str) -> str:
+    """A model's name as a plan keeps it: that of a folder becomes its whole path, which the user has now named."""
+    place = Path(name)
+    if not place.is_dir():
+        return name
+    remember(place)
+    return str(place.resolve())
+
+
 def was_named(path: Path) -> bool:
     """Whether the user named `path` in a diagnosis on this machine."""
     return str(path.resolve()) in _lines()

@@ -39,15 +39,16 @@ def write(plan: Plan, path: Path) -> None:
         raise PlanError(Mistake(str(path), f"cannot be written: {error.strerror}", "name another with -o")) from error
 
 
-def read(path: Path, vocabulary: Vocabulary, named: str | None = None) -> Plan:
-    """The plan in `path`. `named` is the model's folder if the user named it on the command line.
+def read(path: Path, vocabulary: Vocabulary, named: str | None = None, assistant: str | None = None) -> Plan:
+    """The plan in `path`. `named` is the model's folder if the user named it on the command line, `assistant` that of
+    the model that drafts.
 
     Raises:
         PlanError: everything that is wrong with the file, each with its place.
     """
     data = _load(path)
-    reader = _PlanReader(data, str(path), vocabulary)
-    plan = reader.plan(path.resolve().parent, named)
+    reader = _PlanReader(data, str(path), vocabulary, path.resolve().parent, assistant)
+    plan = reader.plan(named)
     if reader.mistakes:
         raise PlanError(*reader.mistakes)
     return plan
@@ -73,7 +74,10 @@ def _load(path: Path) -> dict[str, Any]:
 class _PlanReader:
     """Takes a plan apart, noting every mistake."""
 
-    def __init__(self, data: dict[str, Any], shown: str, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, data: dict[str, Any], shown: str, vocabulary: Vocabulary, folder: Path, assistant: str | None
+    ) -> None:
+        self.folder, self.assistant = folder, assistant
         self.data = data
         self.shown = shown
         self.vocabulary = vocabulary
@@ -82,11 +86,11 @@ class _PlanReader:
     def wrong(self, where: str, what: str, hint: str = "") -> None:
         self.mistakes.append(Mistake(f"{self.shown}: {where}", what, hint))
 
-    def plan(self, folder: Path, named: str | None) -> Plan:
+    def plan(self, named: str | None) -> Plan:
         baseline, planned = self._object("baseline"), self._object("plan")
         model = self._object("model")
         return Plan(
-            model=self._reference(model, folder, named),
+            model=self._reference(model, named),
             model_facts=self._facts(model.get("facts"), "model.facts"),
             workload=self._workload(),
             machine=self._facts(self.data.get("machine"), "machine"),
@@ -121,7 +125,7 @@ class _PlanReader:
         return read_workload(self.data.get("workload"), f"{self.shown}: workload", self.mistakes)
 
     def _setup(self, part: dict[str, Any], where: str) -> Setup:
-        return Setup().changed(read_change(part.get("setup"), f"{self.shown}: {where}.setup", self.mistakes))
+        return Setup().changed(self._change(part.get("setup"), f"{where}.setup"))
 
     def _planned(self, part: dict[str, Any]) -> Setup:
         """The setup to be reached. Only here must all knobs go together: a user's own may not, and is mended."""
@@ -130,7 +134,7 @@ class _PlanReader:
             self.wrong("plan.setup", problem)
         return setup
 
-    def _reference(self, model: dict[str, Any], folder: Path, named: str | None) -> ModelReference:
+    def _reference(self, model: dict[str, Any], named: str | None) -> ModelReference:
         kind, name, revision = model.get("kind"), model.get("name"), model.get("revision")
         if kind not in MODEL_KINDS or not isinstance(name, str):
             self.wrong("model", f"kind {kind!r} with name {name!r} is no model", f"kinds are: {', '.join(MODEL_KINDS)}")
@@ -141,20 +145,20 @@ class _PlanReader:
         if pattern is not None and not pattern.fullmatch(name):
             self.wrong("model.name", f"{name!r} is no name of a {kind} model")
         if pattern is None:
-            name = self._local(name, folder, named)
+            name = self._local(name, "model.name", f"--model {name}", named)
         return ModelReference(str(kind), name, revision, model.get("random_weights") is True)
 
-    def _local(self, name: str, folder: Path, named: str | None) -> str:
+    def _local(self, name: str, where: str, option: str, named: str | None) -> str:
         """A path in the plan, followed only where the user named it (see named_folders)."""
-        place = (folder / name).resolve()
-        allowed = place.is_relative_to(folder) or was_named(place)
+        place = (self.folder / name).resolve()
+        allowed = place.is_relative_to(self.folder) or was_named(place)
         if named is not None:
             allowed = allowed or Path(named).resolve() == place
         if not allowed:
-            hint = f"if you trust it, name it yourself: --model {name}"
-            self.wrong("model.name", f"{name!r} lies outside the plan's folder and you have not named it", hint)
+            hint = f"if you trust it, name it yourself: {option}"
+            self.wrong(where, f"{name!r} lies outside the plan's folder and you have not named it", hint)
         elif not place.exists():
-            self.wrong("model.name", f"{name!r} does not exist")
+            self.wrong(where, f"{name!r} does not exist")
         return str(place)
 
     def _steps(self) -> tuple[Step, ...]:
@@ -189,7 +193,13 @@ class _PlanReader:
         )
 
     def _change(self, data: object, where: str) -> dict[str, Value]:
-        return read_change(data, f"{self.shown}: {where}", self.mistakes)
+        """Knobs and values; the folder of an assistant is followed like the model's."""
+        change = read_change(data, f"{self.shown}: {where}", self.mistakes)
+        assistant = change.get("assistant_model")
+        if isinstance(assistant, str) and not HUB_ID.fullmatch(assistant):
+            option = f"--assistant {assistant}"
+            change["assistant_model"] = self._local(assistant, f"{where}.assistant_model", option, self.assistant)
+        return change
 
     def _effect(self, data: object) -> Effect:
         found = data if isinstance(data, dict) else {}

@@ -18,8 +18,19 @@ from advisor.facts import Declaration, Fact, Facts, Kind, Known, Question, Unkno
 # A kernel on the Hub, optionally @revision. Kernels are code, and setups travel in plans: only those of the repository
 # that transformers itself names may stand in one.
 HUB_KERNEL = r"kernels-community/[A-Za-z0-9][\w.-]*(@[\w.-]+)?"
+# What torch's allocator may be told (PYTORCH_ALLOC_CONF). The variable also takes paths of libraries to load, so only
+# these may stand in a plan.
+ALLOCATORS = (
+    "expandable_segments:True",
+    "garbage_collection_threshold:0.8",
+    "max_split_size_mb:128",
+    "backend:cudaMallocAsync",
+)
 # One entry of max_memory: a GPU's index, cpu or disk, and a size.
 MEMORY_SHARE = r"(\d{1,2}|cpu|disk)=\d+(\.\d+)?(B|KB|MB|GB|KiB|MiB|GiB)"
+# A Hub id or a folder, without characters that a terminal or a line of text would take for something else. Whether a
+# folder in a plan is followed is decided where the plan is read.
+ASSISTANT = r"(?u:[\w./\\:~@+ -]){1,1000}"
 LARGEST_COUNT = 1_000_000
 
 
@@ -52,6 +63,14 @@ class Setup:
         ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention"),
         pattern=HUB_KERNEL,
     )
+    attn_at_run_time: bool | None = _knob(
+        "the attention backend is set on the loaded model (set_attn_implementation), not while loading", Kind.FLAG
+    )
+    sdpa_backend: str | None = _knob(
+        "the kernel that torch's scaled_dot_product_attention must take",
+        Kind.NAME,
+        ("flash", "mem_efficient", "math", "cudnn"),
+    )
     use_cache: bool | None = _knob("keep keys and values of earlier tokens", Kind.FLAG)
     cache_implementation: str | None = _knob(
         "how keys and values are kept", Kind.NAME, ("dynamic", "static", "offloaded", "offloaded_static", "quantized")
@@ -60,8 +79,12 @@ class Setup:
         "what quantizes the cache: a package, or the library itself (fp8)", Kind.NAME, ("quanto", "hqq", "fp8")
     )
     cache_bits: int | None = _knob("bits of one value in a quantized cache", Kind.COUNT)
+    keep_cache: bool | None = _knob("one static cache serves all requests and is emptied between them", Kind.FLAG)
     prefill_chunk_size: int | None = _knob("tokens of the prompt that one forward pass takes", Kind.COUNT)
-    speculation: str | None = _knob("how tokens are drafted ahead", Kind.NAME, ("none", "prompt_lookup"))
+    speculation: str | None = _knob("how tokens are drafted ahead", Kind.NAME, ("none", "prompt_lookup", "assistant"))
+    assistant_model: str | None = _knob(
+        "the small model that drafts tokens (Hub id or folder)", Kind.NAME, pattern=ASSISTANT
+    )
     prompt_lookup_num_tokens: int | None = _knob("tokens that prompt lookup drafts for one step", Kind.COUNT)
     compile: str | None = _knob(
         "what torch.compile compiles: nothing, the decoding of generate, or forward",
@@ -106,6 +129,9 @@ class Setup:
     max_batch_tokens: int | None = _knob("tokens of one forward pass of continuous batching", Kind.COUNT)
     page_size: int | None = _knob("tokens of one page of the cache of continuous batching", Kind.COUNT)
     threads: int | None = _knob("CPU threads of one operator", Kind.COUNT)
+    interop_threads: int | None = _knob("CPU threads that run operators side by side", Kind.COUNT)
+    huge_pages: bool | None = _knob("torch asks Linux for huge pages for large CPU tensors", Kind.FLAG)
+    allocator: str | None = _knob("setting of torch's GPU memory allocator", Kind.NAME, ALLOCATORS)
     adapters: str | None = _knob("what is trained: all weights, or adapters beside them", Kind.NAME, ("none", "lora"))
     optimizer: str | None = _knob(
         "optimizer of training", Kind.NAME, ("adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor")

@@ -168,7 +168,9 @@ def main() -> None:
         asked = {key: setup for key, setup in setups(machine, model, options.device).items() if (name, key) not in done}
         if not asked or time.monotonic() > ends:
             continue
-        subject = Subject(reference, WORKLOAD, True, shapes.load(name).config, applying.transformers_version(machine))
+        subject = Subject(
+            reference, WORKLOAD, True, shapes.load(name).config, applying.version_of("transformers", machine)
+        )
         for key, told in predicted(name, model, machine, asked).items():
             if time.monotonic() > ends:
                 break

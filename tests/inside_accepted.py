@@ -22,7 +22,7 @@ CONFIGURATIONS = (
     "BitsAndBytesConfig", "TorchAoConfig", "QuantoConfig", "FineGrainedFP8Config",
     "CompileConfig", "GenerationConfig", "ContinuousBatchingConfig",
 )  # fmt: skip
-INPUTS = ("input_ids", "attention_mask")
+INPUTS = ("input_ids", "attention_mask", "past_key_values", "assistant_model")
 # What recipes compute on the way to a call, with values of the right kind.
 LOCALS = {"page": 16, "longest": 640, "pad": 0}
 ABSENT = (ImportError, ModuleNotFoundError)
@@ -85,8 +85,15 @@ def check_call(node: ast.Call, space: dict[str, Any]) -> None:
         known(node, set(inspect.signature(transformers.GenerationMixin.generate_batch).parameters), name, None)
     elif name == "torch.compile":
         attempt(lambda: torch.compile(lambda: None, **keywords(node, space)), name)
-    elif name == "torch.set_float32_matmul_precision":
+    elif name in ("torch.set_float32_matmul_precision", "sdpa_kernel"):
         attempt(lambda: evaluated(node, space), name)
+    elif name in ("StaticCache", "model.set_attn_implementation"):
+        owner = (
+            transformers.StaticCache if name == "StaticCache" else transformers.PreTrainedModel.set_attn_implementation
+        )
+        known(node, set(inspect.signature(owner).parameters), name, None)
+        if name.startswith("model."):
+            check_choices({"attn_implementation": ast.literal_eval(node.args[0])})
 
 
 def check_assignment(node: ast.Assign) -> None:

@@ -25,6 +25,16 @@ from advisor.setup import Setup, knobs
         ({"quantization": "fp8", "device": "cpu"}, "need a GPU or XPU"),
         ({"quantization": "torchao_int4", "device": "cpu"}, "need an NVIDIA GPU"),
         ({"quantization": "torchao_int4", "dtype": "float16"}, "need bfloat16"),
+        ({"speculation": "assistant"}, "needs assistant_model"),
+        ({"speculation": "assistant", "assistant_model": "a/b", "batch_size": 2}, "one prompt at a time"),
+        ({"keep_cache": True}, "only a static cache is kept"),
+        ({"keep_cache": True, "cache_implementation": "offloaded_static"}, "only a static cache is kept"),
+        ({"attn_at_run_time": True}, "needs attn_implementation"),
+        ({"sdpa_backend": "math", "attn_implementation": "eager"}, "does not use torch's sdpa kernels"),
+        ({"sdpa_backend": "cudnn", "device": "cpu"}, "no cudnn kernel for CPUs"),
+        ({"sdpa_backend": "mem_efficient", "device": "cpu"}, "no mem_efficient kernel for CPUs"),
+        ({"sdpa_backend": "flash", "device": "cuda", "cache_implementation": "static"}, "takes no mask"),
+        ({"sdpa_backend": "math", "batching": "continuous"}, "chooses its own attention"),
     ],
 )
 def test_what_the_library_refuses(values: dict[str, Any], told: str) -> None:
@@ -42,6 +52,11 @@ def test_what_the_library_refuses(values: dict[str, Any], told: str) -> None:
         {"speculation": "prompt_lookup", "prefill_chunk_size": 64},
         {"speculation": "none", "cache_implementation": "static"},
         {"page_size": 1},
+        {"sdpa_backend": "math", "device": "cpu"},
+        {"sdpa_backend": "flash", "device": "cpu", "cache_implementation": "static"},
+        {"sdpa_backend": "mem_efficient", "device": "cuda", "cache_implementation": "static"},
+        {"speculation": "none", "assistant_model": "a/b", "batch_size": 8},
+        {"keep_cache": False, "cache_implementation": "dynamic"},
         {"batching": "continuous", "page_size": 4},
         {"prefill_chunk_size": 64, "cache_implementation": "static"},
     ],
@@ -54,4 +69,5 @@ def test_no_value_is_refused_for_itself() -> None:
     """A value that conflicts with nothing but itself would be no value."""
     alone = [(name, value) for name, knob in knobs().items() for value in knob.values]
     refused = {(name, value) for name, value in alone if conflict(Setup(**{name: value}))}  # type: ignore[arg-type]
-    assert refused == {("compile", "generate")}, "which needs a static cache beside it"
+    # Compiling needs a static cache beside it, an assistant its model, and one cache for all requests is a static one.
+    assert refused == {("compile", "generate"), ("speculation", "assistant")}

@@ -189,3 +189,43 @@ def test_whatever_stands_in_a_plan_it_is_read_or_refused(tmp_path: Path, place: 
         planfile.read(saved(tmp_path, **{place: value}), full_vocabulary())
     except PlanError as error:
         assert error.mistakes
+
+
+def drafting(folder: Path, assistant: str) -> Path:
+    """A plan in `folder` whose step and setup draft tokens with `assistant`."""
+    knobs = {"speculation": "assistant", "assistant_model": assistant}
+    steps = [{**json.loads(json.dumps(a_plan(SHAPE).to_json()))["steps"][0], "change": knobs, "fallbacks": [knobs]}]
+    path = saved(folder, steps=steps)
+    data = json.loads(path.read_text())
+    data["plan"]["setup"] |= knobs
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_the_folder_of_an_assistant_is_followed_like_the_models(tmp_path: Path) -> None:
+    outside, plans = tmp_path / "draft model", tmp_path / "plans"
+    outside.mkdir()
+    (plans / "near").mkdir(parents=True)
+    path = drafting(plans, str(outside))
+    told = refusal(path)
+    assert "steps[0].change.assistant_model" in told and "plan.setup.assistant_model" in told
+    assert f"--assistant {outside}" in told
+    assert "lies outside" in refusal(drafting(plans, "../draft model"))
+    assert refusal(drafting(plans, "./none")).count("does not exist") == 3
+    read = planfile.read(drafting(plans, str(outside)), full_vocabulary(), assistant=str(outside))
+    assert read.setup.assistant_model == read.steps[0].change["assistant_model"] == str(outside)
+    near = planfile.read(drafting(plans, "./near"), full_vocabulary())
+    assert near.setup.assistant_model == near.steps[0].fallbacks[0]["assistant_model"] == str(plans / "near")
+    hub = planfile.read(drafting(plans, "org/small"), full_vocabulary())
+    assert hub.setup.assistant_model == "org/small"
+
+
+def test_a_folder_named_in_a_diagnosis_is_kept_whole_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "draft").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not named_folders.was_named(tmp_path / "draft")
+    assert named_folders.settled("draft") == str(tmp_path / "draft")
+    assert named_folders.was_named(tmp_path / "draft")
+    assert named_folders.settled("org/small") == "org/small"

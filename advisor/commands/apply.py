@@ -23,7 +23,7 @@ from advisor.tuning import Tuned
 
 def run(options: argparse.Namespace) -> int:
     """0 when the plan holds or gains nothing (nothing was made worse), 1 when it failed."""
-    plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model)
+    plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model, options.assistant)
     python = common.target_python(options)
     _check_places(options)
     if options.dry_run:

@@ -13,7 +13,7 @@ from advisor.show import terminal
 
 def run(options: argparse.Namespace) -> int:
     """0 when the measured gain is at least the one asked for, else 1."""
-    plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model)
+    plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model, options.assistant)
     talk = terminal.talk()
     applied = applying.apply(
         plan,

@@ -62,7 +62,7 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
     """The plan for what the options say; open questions go to `ask`."""
     rules = common.rules(options)
     script = reading_code.of_file(Path(options.code)) if options.code else reading_code.none_given()
-    told = common.stated_knobs(options)
+    told = _settled(common.stated_knobs(options))
     workload = stated_workload(options, script)
     python = common.target_python(options)
     reference, model, config = models.find_with_config(
@@ -85,6 +85,12 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
     if recorded is None and not options.no_dry_run:
         estimators = replace(ESTIMATORS, closer=_by_dry_run(config, python))
     return Diagnosis(rules, estimators).plan(subject, ask)
+
+
+def _settled(told: Mapping[str, Value]) -> Mapping[str, Value]:
+    """The stated knobs, the folder of an assistant as its whole path: the plan may be applied from another folder."""
+    assistant = told.get("assistant_model")
+    return {**told, "assistant_model": named_folders.settled(assistant)} if isinstance(assistant, str) else told
 
 
 def _by_dry_run(config: Mapping[str, Any], python: str) -> Closer:

@@ -1,8 +1,12 @@
 """The `generate()` of a recipe: prompts side by side, in the calls and with the arguments that a setup asks for."""
 
+from dataclasses import replace
+
 from packaging.version import Version
 
-from advisor.conflicts import STATIC, speculates
+from advisor.conflicts import STATIC, spread
+from advisor.run.drafting import drafting_arguments
+from advisor.run.keeping_cache import kept_cache_lines, own_cache_lines
 from advisor.run.source import Lines, call, literal
 from advisor.run.subject import Subject
 from advisor.setup import Setup
@@ -19,8 +23,21 @@ MOST_BATCH_TOKENS = 2048
 CONTINUOUS_SINCE = Version("5.4")
 PAGE_SIZE_SINCE = Version("5.17")
 DISABLE_COMPILE_SINCE = Version("4.49")
-# Tokens that prompt lookup drafts where the setup does not say: what the method's first publication used.
-DRAFTED_TOKENS = 10
+
+
+# Members of torch.nn.attention.SDPBackend.
+SDPA_BACKENDS = {
+    "flash": "FLASH_ATTENTION",
+    "mem_efficient": "EFFICIENT_ATTENTION",
+    "math": "MATH",
+    "cudnn": "CUDNN_ATTENTION",
+}
+
+
+# A model says `meta` of itself where its first layer is offloaded; accelerate moves the inputs to where they are used.
+INPUT_DEVICE = (
+    'device = "cpu" if model.device.type == "meta" else model.device  # meta: read from disk or RAM when used'
+)
 
 
 def prompts_at_hand(workload: Workload) -> int:
@@ -41,7 +58,9 @@ def generate_lines(subject: Subject, setup: Setup) -> Lines:
         '    prompts = [tokenizer(text)["input_ids"] for text in prompts]',
     ]
     # Continuous batching generates in a thread of its own, where tensors of this mode may not be written to.
-    before = [] if setup.batching == "continuous" else [*_padded(setup), "@torch.inference_mode()"]
+    before = (
+        [] if setup.batching == "continuous" else [*_padded(setup), *own_cache_lines(setup), "@torch.inference_mode()"]
+    )
     return [
         *before,
         "def generate(model, tokenizer, prompts, **options):",
@@ -81,16 +100,26 @@ def _calls(subject: Subject, setup: Setup) -> Lines:
         "ends = model.generation_config.eos_token_id or 0",
         "pad = ends[0] if isinstance(ends, list) else ends  # the mask hides it, so any token will do",
         *_compile_configuration(setup),
+        *([INPUT_DEVICE] if spread(setup) else []),
         f"order = {order}",
         "made = [None] * len(prompts)",
         f"for start in range(0, len(prompts), {size}):",
         f"    chosen = order[start : start + {size}]",
-        "    ids, mask = padded([prompts[i] for i in chosen], pad, model.device)",
-        *call("    output = model.generate", [*arguments, "**options"], 4),
+        f"    ids, mask = padded([prompts[i] for i in chosen], pad, {'device' if spread(setup) else 'model.device'})",
+        *_call(setup, [*arguments, "**options"]),
         "    for i, row in zip(chosen, output[:, ids.shape[1] :].tolist()):",
         "        made[i] = row",
         "return made",
     ]
+
+
+def _call(setup: Setup, arguments: list[str]) -> Lines:
+    """The call of generate, within the choice of a kernel where there is one."""
+    before = kept_cache_lines(setup)
+    if setup.sdpa_backend is None:
+        return [*before, *call("    output = model.generate", arguments, 4)]
+    chosen = f"    with sdpa_kernel(SDPBackend.{SDPA_BACKENDS[setup.sdpa_backend]}):"
+    return [*before, chosen, *call("        output = model.generate", arguments, 8)]
 
 
 def _arguments(subject: Subject, setup: Setup) -> list[str]:
@@ -105,6 +134,8 @@ def _arguments(subject: Subject, setup: Setup) -> list[str]:
 
 def own_arguments_lines(subject: Subject, setup: Setup) -> Lines:
     """Lines that leave in `arguments` what the knobs of `setup` say to model.generate, for a user's own calls."""
+    # One's own calls differ in length and number of prompts, so that no one cache serves them all.
+    setup = replace(setup, keep_cache=None)
     return [*_compile_configuration(setup), *call("arguments = dict", knob_arguments(subject, setup), 0)]
 
 
@@ -113,9 +144,7 @@ def knob_arguments(subject: Subject, setup: Setup) -> list[str]:
     arguments = _cache_arguments(setup)
     if setup.prefill_chunk_size is not None:
         arguments.append(f"prefill_chunk_size={literal(setup.prefill_chunk_size)}")
-    if speculates(setup):
-        drafted = literal(setup.prompt_lookup_num_tokens or DRAFTED_TOKENS)
-        arguments.append(f"prompt_lookup_num_tokens={drafted},  # gains only where answers repeat their prompts")
+    arguments += drafting_arguments(setup)
     if setup.compile == "generate":
         arguments.append("compile_config=compile_config")
     fixed = setup.cache_implementation in STATIC
@@ -128,7 +157,9 @@ def _cache_arguments(setup: Setup) -> list[str]:
     arguments = []
     if setup.use_cache is not None:
         arguments.append(f"use_cache={literal(setup.use_cache)}")
-    if setup.cache_implementation is not None:
+    if setup.keep_cache:
+        arguments.append("past_key_values=cache")
+    elif setup.cache_implementation is not None:
         arguments.append(f"cache_implementation={literal(setup.cache_implementation)}")
     given = {"backend": setup.cache_backend, "nbits": setup.cache_bits}
     configuration = {name: value for name, value in given.items() if value is not None}

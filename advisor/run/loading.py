@@ -2,30 +2,32 @@
 
 from packaging.version import Version
 
-from advisor.conflicts import quantizes
+from advisor.conflicts import quantizes, spread
+from advisor.run.drafting import DTYPE_SINCE, assistant_lines
+from advisor.run.process_wide import thread_lines
 from advisor.run.quantizing import configuration
 from advisor.run.source import Lines, literal
 from advisor.run.subject import SEED, Subject
 from advisor.setup import Setup
 
-# The keyword `dtype` came with 4.56; a dtype that is not given means the checkpoint's from 5.0 on, float32 before.
-DTYPE_SINCE = Version("4.56")
+# A dtype that is not given means the checkpoint's from 5.0 on, float32 before.
 CHECKPOINT_DTYPE_SINCE = Version("5.0")
 
 
 def load_lines(subject: Subject, setup: Setup) -> Lines:
     """The function `load()`. Every value of `setup` has been checked before."""
-    body = [] if setup.threads is None else [f"torch.set_num_threads({literal(setup.threads)})"]
-    if setup.matmul_precision == "high":
-        body.append('torch.set_float32_matmul_precision("high")  # TF32 for float32 products, where the GPU has it')
+    body = thread_lines(setup)
     if subject.random_weights:
         body += _saved_random(subject, setup) if saved_first(setup) else _random(subject, setup)
     else:
         revision = subject.reference.revision
         given = [] if revision is None else [f"revision={literal(revision)}"]
-        body += _from_pretrained("MODEL", [*given, *loading_arguments(subject, setup)])
-        if _on_accelerator(setup) and not saved_first(setup):
+        body += _from_pretrained("MODEL", [*given, *loading_arguments(subject, setup)], setup)
+        if _on_accelerator(setup) and not saved_first(setup) and not subject.quantized:
             body.append(f"model.to({literal(setup.device)})")
+    if setup.attn_at_run_time:
+        body.append(f"model.set_attn_implementation({literal(setup.attn_implementation)})")
+    body += assistant_lines(subject, setup)
     if setup.compile == "forward":
         body.append(f"model.forward = torch.compile({', '.join(['model.forward', *_compile_options(setup)])})")
     return [
@@ -38,7 +40,12 @@ def load_lines(subject: Subject, setup: Setup) -> Lines:
 
 def saved_first(setup: Setup) -> bool:
     """Whether random weights must be written to disk first, since only loading quantizes or spreads them."""
-    return quantizes(setup) or setup.device_map not in (None, "none")
+    return quantizes(setup) or spread(setup)
+
+
+def placed_while_loading(subject: Subject, setup: Setup) -> bool:
+    """Whether a checkpoint that is quantized already goes to an accelerator, to which most such cannot be moved."""
+    return subject.quantized and _on_accelerator(setup)
 
 
 def weights_made_on(setup: Setup) -> str:
@@ -52,17 +59,23 @@ def loading_arguments(subject: Subject, setup: Setup) -> Lines:
     if setup.dtype is not None:
         name = "torch_dtype" if subject.older_than(DTYPE_SINCE) else "dtype"
         arguments.append(f"{name}=torch.{setup.dtype}")
-    if setup.attn_implementation is not None:
+    if setup.attn_implementation is not None and not setup.attn_at_run_time:
         arguments.append(f"attn_implementation={literal(setup.attn_implementation)}")
     if setup.experts_implementation is not None:
         arguments.append(f"experts_implementation={literal(setup.experts_implementation)}")
     if setup.use_kernels:
         arguments.append("use_kernels=True")
-    return [*arguments, *configuration(subject, setup), *_placement(setup)]
+    return [*arguments, *configuration(subject, setup), *_placement(subject, setup)]
 
 
-def _from_pretrained(name: str, arguments: Lines) -> Lines:
-    return ["model = AutoModelForCausalLM.from_pretrained(", f"    {name},", *_indented(arguments), ")"]
+def _from_pretrained(name: str, arguments: Lines, setup: Setup) -> Lines:
+    """The call; layers that find no room are read from the checkpoint, or from a folder where they had to be changed
+    while loading (experts, files other than safetensors). It lives as long as the model."""
+    loaded = ["model = AutoModelForCausalLM.from_pretrained(", f"    {name},", *_indented(arguments), ")"]
+    if not spread(setup):
+        return loaded
+    made = 'offload = tempfile.TemporaryDirectory(prefix="offloaded-weights-", ignore_cleanup_errors=True)'
+    return [made, *loaded, "model.offload_folder = offload  # for layers that must be read from disk"]
 
 
 def _indented(arguments: Lines) -> Lines:
@@ -70,11 +83,11 @@ def _indented(arguments: Lines) -> Lines:
     return [f"    {line}" if line.endswith(("(", ",")) else f"    {line}," for line in arguments]
 
 
-def _placement(setup: Setup) -> Lines:
+def _placement(subject: Subject, setup: Setup) -> Lines:
     arguments = []
-    if setup.device_map not in (None, "none"):
-        arguments.append(f"device_map={literal(setup.device_map)}")
-    elif setup.device is not None and quantizes(setup):
+    if spread(setup):
+        arguments += [f"device_map={literal(setup.device_map)}", "offload_folder=offload.name"]
+    elif setup.device is not None and (quantizes(setup) or placed_while_loading(subject, setup)):
         arguments.append(f"device_map={literal({'': setup.device})}")
     if setup.max_memory is not None:
         shares = (share.partition("=") for share in setup.max_memory)
@@ -115,7 +128,7 @@ def _random(subject: Subject, setup: Setup) -> Lines:
 
 def _choices(setup: Setup) -> Lines:
     """The arguments that from_config takes as from_pretrained does."""
-    names = ("attn_implementation", "experts_implementation")
+    names = [*([] if setup.attn_at_run_time else ["attn_implementation"]), "experts_implementation"]
     return [f"{name}={literal(value)}" for name in names if (value := getattr(setup, name)) is not None]
 
 
@@ -125,6 +138,6 @@ def _saved_random(subject: Subject, setup: Setup) -> Lines:
         *_seeded(subject),
         'folder = tempfile.TemporaryDirectory(prefix="random-weights-", ignore_cleanup_errors=True)',
         "AutoModelForCausalLM.from_config(config).save_pretrained(folder.name)",
-        *_from_pretrained("folder.name", loading_arguments(subject, setup)),
+        *_from_pretrained("folder.name", loading_arguments(subject, setup), setup),
         "model.weights_folder = folder",
     ]

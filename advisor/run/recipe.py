@@ -7,9 +7,11 @@ Plans travel, so every value that enters the text is checked against the knob's 
 `literal`, which knows only plain data; nothing else of a plan reaches the text, comments included.
 """
 
+from advisor.conflicts import spread
 from advisor.errors import PlanError
 from advisor.run.generating import generate_lines, prompts_at_hand
 from advisor.run.loading import load_lines, saved_first
+from advisor.run.process_wide import environment_lines
 from advisor.run.quantizing import configuration_class, torchao_class
 from advisor.run.refusals import refusals
 from advisor.run.source import Lines, literal, table
@@ -38,21 +40,26 @@ def recipe(subject: Subject, setup: Setup) -> str:
 
 def _header(subject: Subject, setup: Setup) -> Lines:
     modules = ["random", "statistics", "time"]
-    if subject.random_weights and saved_first(setup):
+    if spread(setup) or (subject.random_weights and saved_first(setup)):
         modules.append("tempfile")
+    environment = environment_lines(subject, setup)
+    modules += ["os"] if environment else []
     names = ["AutoModelForCausalLM"]
     names += ["AutoConfig"] if subject.random_weights else []
     names += ["AutoTokenizer"] if subject.tokenizer else []
     names += [made] if (made := configuration_class(setup)) else []
     names += ["CompileConfig"] if setup.compile == "generate" else []
     names += ["ContinuousBatchingConfig", "GenerationConfig"] if setup.batching == "continuous" else []
+    names += ["StaticCache"] if setup.keep_cache else []
     torchao = torchao_class(subject, setup)
     return [
         '"""Loads a model, generates, and prints the speed. Written by perf-advisor; yours to change."""',
         "",
         *(f"import {module}" for module in sorted(modules)),
         "",
+        *([*environment, ""] if environment else []),
         "import torch",
+        *(["from torch.nn.attention import SDPBackend, sdpa_kernel"] if setup.sdpa_backend else []),
         *([f"from torchao.quantization import {torchao}"] if torchao else []),
         f"from transformers import {', '.join(sorted(names))}",
     ]

@@ -15,10 +15,15 @@ from advisor.setup import Setup, knobs, unusable
 EXPERTS_SINCE = Version("5.0")
 KERNELS_SINCE = Version("4.53")
 CHUNKS_SINCE = Version("4.51")
-PROMPT_LOOKUP_SINCE = Version("4.37")
+DRAFTING_SINCE = {"assistant": Version("4.29"), "prompt_lookup": Version("4.37")}
 QUANTIZERS_SINCE = {"torchao": Version("4.45"), "quanto": Version("4.40"), "fp8": Version("4.49")}
 QUANTIZED_CACHE_SINCE = Version("4.42")
 FP8_CACHE_SINCE = Version("5.21")
+SET_ATTENTION_SINCE = Version("4.54")
+# Before, a StaticCache had to be told device and type of its tensors too.
+KEPT_CACHE_SINCE = Version("4.56")
+# torch.nn.attention.sdpa_kernel, and cuDNN as one of its backends.
+SDPA_KERNEL_SINCE = {False: Version("2.3"), True: Version("2.5")}
 # Values that change nothing about training, so that a setup may carry them through a measurement of generation.
 NOT_TRAINING = {
     "adapters": "none",
@@ -94,7 +99,9 @@ def _versions(subject: Subject, setup: Setup) -> Iterator[Mistake]:
         "experts_implementation": EXPERTS_SINCE if setup.experts_implementation else None,
         "use_kernels": KERNELS_SINCE if setup.use_kernels else None,
         "prefill_chunk_size": CHUNKS_SINCE if setup.prefill_chunk_size else None,
-        "speculation": PROMPT_LOOKUP_SINCE if speculates(setup) else None,
+        "speculation": DRAFTING_SINCE.get(setup.speculation or "none"),
+        "attn_at_run_time": SET_ATTENTION_SINCE if setup.attn_at_run_time else None,
+        "keep_cache": KEPT_CACHE_SINCE if setup.keep_cache else None,
         "cache_implementation": QUANTIZED_CACHE_SINCE if setup.cache_implementation == "quantized" else None,
         "cache_backend": FP8_CACHE_SINCE if setup.cache_backend == "fp8" else None,
         "quantization": QUANTIZERS_SINCE.get(package) if quantizes(setup) else None,
@@ -102,3 +109,6 @@ def _versions(subject: Subject, setup: Setup) -> Iterator[Mistake]:
     for name, since in needs.items():
         if since is not None and subject.older_than(since):
             yield Mistake(f"setup.{name}", f"{getattr(setup, name)} needs transformers {since} or newer")
+    least = None if setup.sdpa_backend is None else SDPA_KERNEL_SINCE[setup.sdpa_backend == "cudnn"]
+    if least is not None and subject.torch is not None and subject.torch < least:
+        yield Mistake("setup.sdpa_backend", f"{setup.sdpa_backend} needs torch {least} or newer")

@@ -16,8 +16,9 @@ SEED = 0
 class Subject:
     """The model and the workload of a recipe.
 
-    `config` holds the published configuration of a shipped shape; `transformers` is the version in the target
-    environment where it is known; `tokenizer` says that a tokenizer lies beside the weights.
+    `config` holds the published configuration of a shipped shape; `transformers` and `torch` are the versions in the
+    target environment where they are known; `tokenizer` says that a tokenizer lies beside the weights,
+    `quantized` that the checkpoint's weights are quantized already.
     """
 
     reference: ModelReference
@@ -26,6 +27,8 @@ class Subject:
     config: Mapping[str, Any] | None = None
     transformers: Version | None = None
     tokenizer: bool = False
+    torch: Version | None = None
+    quantized: bool = False
 
     def older_than(self, version: Version) -> bool:
         """Whether the installed transformers is known to be older than `version`."""

@@ -112,11 +112,16 @@ class Keep:
         return {"prompts": sorted(self.kept), "vocabulary": rows.shape[1], "float32": packed}
 
 
+def device_type(model: Any) -> str:
+    """Where the model computes: offloaded layers, the first of which the model takes for its device, lie on `meta`."""
+    return next((str(weight.device.type) for weight in model.parameters() if not weight.is_meta), "cpu")
+
+
 def waiter(model: Any) -> Callable[[], object]:
     """A function that waits until the model's device has finished what it was told to do."""
     import torch
 
-    module: Any = getattr(torch, model.device.type, None)
+    module: Any = getattr(torch, device_type(model), None)
     return module.synchronize if hasattr(module, "synchronize") else lambda: None
 
 
@@ -124,7 +129,7 @@ def needed_cores(model: Any) -> int:
     """Cores that a run keeps busy: those of torch's threads on the CPU, one that launches kernels elsewhere."""
     import torch
 
-    return int(torch.get_num_threads()) if model.device.type == "cpu" else 1
+    return int(torch.get_num_threads()) if device_type(model) == "cpu" else 1
 
 
 def wait_for_quiet(needed: int, patience_seconds: float) -> float:
@@ -248,7 +253,7 @@ def measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         "tokens": [list(map(int, ids)) for ids in tokens],
         "logits": keep.answer(),
         "versions": versions(),
-        "device": model.device.type,
+        "device": device_type(model),
         "threads": torch.get_num_threads(),
     }
 

@@ -12,7 +12,7 @@ from packaging.version import Version
 from advisor.conflicts import conflict
 from advisor.errors import PlanError
 from advisor.plan import ModelReference
-from advisor.run.generating import prompts_at_hand, prompts_per_call
+from advisor.run.generating import own_arguments_lines, prompts_at_hand, prompts_per_call
 from advisor.run.recipe import recipe
 from advisor.run.refusals import TRAINING
 from advisor.run.subject import Subject
@@ -94,6 +94,26 @@ def test_an_empty_setup_sets_nothing() -> None:
         ({"use_kernels": True}, "use_kernels=True,"),
         ({"experts_implementation": "batched_mm"}, 'experts_implementation="batched_mm",'),
         ({"matmul_precision": "high"}, 'torch.set_float32_matmul_precision("high")'),
+        ({"interop_threads": 2}, "torch.set_num_interop_threads(2)"),
+        (
+            {"sdpa_backend": "flash"},
+            "    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):\n            output = model.gen",
+        ),
+        ({"sdpa_backend": "math"}, "from torch.nn.attention import SDPBackend, sdpa_kernel\n"),
+        ({"device_map": "auto"}, "offload_folder=offload.name,"),
+        ({"device_map": "auto"}, "model.offload_folder = offload"),
+        ({"device_map": "auto"}, "import tempfile\n"),
+        ({"device_map": "auto"}, 'device = "cpu" if model.device.type == "meta"'),
+        ({"keep_cache": True, "cache_implementation": "static"}, "past_key_values=cache,"),
+        ({"keep_cache": True, "cache_implementation": "static"}, "cache = empty_cache(model, ids.shape[0], "),
+        (
+            {"speculation": "assistant", "assistant_model": "org/small", "batching": "loop", "dtype": "float16"},
+            'AutoModelForCausalLM.from_pretrained("org/small", dtype=torch.float16)',
+        ),
+        (
+            {"speculation": "assistant", "assistant_model": "org/small", "batching": "loop"},
+            "assistant_model=model.assistant[0],",
+        ),
     ],
 )
 def test_a_knob_that_is_set_stands_in_the_program(values: dict[str, Any], line: str) -> None:
@@ -104,6 +124,51 @@ def test_a_static_cache_without_compilation_says_so() -> None:
     asked: dict[str, Any] = {"cache_implementation": "static", "compile": "none"}
     assert "disable_compile=True" in written(**asked)
     assert "disable_compile" not in written(replace(SUBJECT, transformers=Version("4.48")), **asked)
+
+
+def test_attention_is_set_while_loading_or_afterwards() -> None:
+    asked: dict[str, Any] = {"attn_implementation": "eager", "attn_at_run_time": True}
+    for random in (False, True):
+        text = written(replace(SUBJECT, random_weights=random), **asked)
+        assert 'model.set_attn_implementation("eager")' in text and "attn_implementation=" not in text
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"huge_pages": True}, 'os.environ["THP_MEM_ALLOC_ENABLE"] = "1"'),
+        ({"huge_pages": False}, 'os.environ["THP_MEM_ALLOC_ENABLE"] = "0"'),
+        ({"allocator": "expandable_segments:True"}, '_ALLOC_CONF"] = "expandable_segments:True"'),
+    ],
+)
+def test_what_torch_reads_on_import_is_set_before(values: dict[str, Any], line: str) -> None:
+    text = written(**values)
+    assert 0 < text.index("import os\n") < text.index(line) < text.index("import torch\n")
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        (None, "PYTORCH_CUDA_ALLOC_CONF"),
+        ("2.11.0+cu128", "PYTORCH_CUDA_ALLOC_CONF"),
+        ("2.12.0", "PYTORCH_ALLOC_CONF"),
+    ],
+)
+def test_the_allocators_variable_follows_the_version_of_torch(version: str | None, name: str) -> None:
+    subject = replace(SUBJECT, torch=version and Version(version))
+    assert f'os.environ["{name}"]' in written(subject, allocator="max_split_size_mb:128")
+
+
+@pytest.mark.parametrize(("backend", "least"), [("flash", "2.3"), ("cudnn", "2.5")])
+def test_kernels_of_sdpa_need_a_torch_that_has_them(backend: str, least: str) -> None:
+    written(replace(SUBJECT, torch=Version(least)), sdpa_backend=backend)
+    with pytest.raises(PlanError, match=f"needs torch {least} or newer"):
+        written(replace(SUBJECT, torch=Version("2.2")), sdpa_backend=backend)
+
+
+def test_ones_own_calls_get_a_cache_each() -> None:
+    lines = own_arguments_lines(SUBJECT, Setup(cache_implementation="static", keep_cache=True))
+    assert '    cache_implementation="static",' in lines and "past_key_values" not in "".join(lines)
 
 
 @pytest.mark.parametrize(("version", "name"), [("4.55.1", "torch_dtype="), ("4.56", " dtype="), ("5.22.2", " dtype=")])
@@ -122,6 +187,13 @@ def test_weights_come_from_the_folder_or_are_random() -> None:
     assert "from_config" not in written()
     text = written(replace(SUBJECT, random_weights=True), dtype="bfloat16")
     assert "from_config(config)" in text and "manual_seed" in text and "model.to(torch.bfloat16)" in text
+
+
+def test_a_quantized_checkpoint_is_put_on_the_gpu_while_it_is_loaded() -> None:
+    found = replace(SUBJECT, quantized=True)
+    text = written(found, device="cuda")
+    assert 'device_map={"": "cuda"},' in text and "model.to(" not in text
+    assert "device_map" not in written(found, device="cpu")
 
 
 def test_random_weights_are_saved_before_they_are_quantized_or_spread() -> None:
@@ -205,6 +277,8 @@ def allowed(name: str) -> st.SearchStrategy[Any]:
     declaration = knobs()[name]
     if name == "max_memory":
         return st.just(("0=10GiB", "cpu=1.5GiB"))
+    if name == "assistant_model":
+        return st.sampled_from(("org/small", "/models/my draft", "..\\\\draft"))
     if declaration.values:
         return st.sampled_from(declaration.values)
     return st.booleans() if declaration.kind.value == "flag" else st.integers(1, 64)
@@ -217,7 +291,7 @@ setups = st.fixed_dictionaries({}, optional={name: allowed(name) for name in kno
 
 def one_at_a_time(setup: Setup) -> Setup:
     """The setup with one prompt in a call where tokens are drafted ahead."""
-    return replace(setup, batching="loop") if setup.speculation == "prompt_lookup" else setup
+    return replace(setup, batching="loop") if setup.speculation in ("prompt_lookup", "assistant") else setup
 
 
 @given(setups.map(one_at_a_time).filter(lambda setup: conflict(setup) is None), st.booleans(), st.booleans())
@@ -263,6 +337,9 @@ def test_tokens_are_drafted_for_one_prompt_at_a_time() -> None:
         ("4.57.1", {"experts_implementation": "eager"}, "5.0"),
         ("4.52", {"use_kernels": True}, "4.53"),
         ("4.50", {"prefill_chunk_size": 256}, "4.51"),
+        ("4.28", {"speculation": "assistant", "assistant_model": "a/b", "batching": "loop"}, "4.29"),
+        ("4.53", {"attn_at_run_time": True, "attn_implementation": "eager"}, "4.54"),
+        ("4.55.4", {"keep_cache": True, "cache_implementation": "static"}, "4.56"),
         ("4.36", {"speculation": "prompt_lookup", "batching": "loop"}, "4.37"),
         ("4.41", {"cache_implementation": "quantized"}, "4.42"),
         ("5.20", {"cache_implementation": "quantized", "cache_backend": "fp8"}, "5.21"),
@@ -336,7 +413,7 @@ def test_a_hostile_knob_is_refused_or_harmless(name: str, value: str) -> None:
     except PlanError as refused:
         assert name in str(refused) or "setup" in str(refused)
     else:
-        assert value in knobs()[name].values or name == "attn_implementation"
+        assert value in knobs()[name].values or name in ("attn_implementation", "assistant_model")
         ast.parse(text)
 
 

@@ -35,6 +35,8 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
     declaration = knobs()[name]
     if name == "max_memory":
         return st.none() | st.just(("0=10GiB", "cpu=1.5GiB"))
+    if name == "assistant_model":
+        return st.just("org/small")
     if declaration.values:
         return st.none() | st.sampled_from(declaration.values)
     return st.none() | (st.booleans() if declaration.kind.value == "flag" else st.integers(1, 64))
@@ -46,7 +48,7 @@ setups = st.fixed_dictionaries({name: values_of(name) for name in knobs() if nam
 
 
 def drafting_alone(setup: Setup) -> Setup:
-    return replace(setup, batching="loop") if setup.speculation == "prompt_lookup" else setup
+    return replace(setup, batching="loop") if setup.speculation in ("prompt_lookup", "assistant") else setup
 
 
 def some_setups(count: int) -> Sequence[Setup]:
@@ -67,6 +69,7 @@ def each_value() -> Sequence[Setup]:
     needs = {
         ("compile", "generate"): {"cache_implementation": "static"},
         ("speculation", "prompt_lookup"): {"batching": "loop"},
+        ("speculation", "assistant"): {"batching": "loop", "assistant_model": "org/small"},
     }
     asked = [(name, value) for name in knobs() if name not in TRAINING for value in knobs()[name].values]
     return [Setup(**{name: value, **needs.get((name, value), {})}) for name, value in asked if name != "max_memory"]
