@@ -34,6 +34,7 @@ class Seen:
         self.places: set[int] = set()  # addresses of the keys of the first layer's cache
         self.graphs, self.breaks = 0, 0  # graphs that were compiled; reasons for which one ended early
         self.operators: set[str] = set()
+        self.drafter: str | None = None  # class of what drafts tokens
         self.drafts = 0  # forward passes of the assistant
         self.environment: dict[str, str | None] = {}  # variables as they stood when torch was imported
 
@@ -107,6 +108,14 @@ def watch(model: Any, seen: Seen) -> None:
 
     model.generate, model.generate_batch = noted_generate, noted_batch
     model.prepare_inputs_for_generation = noted_prepare
+    chosen = model._get_candidate_generator
+
+    def noted_drafter(*given: Any, **arguments: Any) -> Any:
+        made = chosen(*given, **arguments)
+        seen.drafter = type(made).__name__
+        return made
+
+    model._get_candidate_generator = noted_drafter
     for assistant in getattr(model, "assistant", []):
         assistant.register_forward_pre_hook(lambda *_: setattr(seen, "drafts", seen.drafts + 1))
 

@@ -63,7 +63,7 @@ CACHE = (
 DRAFTING = (
     KnobCase(
         {"speculation": "prompt_lookup", "prompt_lookup_num_tokens": 3},
-        ("seen.calls[0]['prompt_lookup_num_tokens'] == 3", "max(seen.widths[1:]) <= 4"),
+        ("seen.calls[0]['prompt_lookup_num_tokens'] == 3", "seen.drafter == 'PromptLookupCandidateGenerator'"),
         beside=LOOP,
         same_tokens=True,
     ),
@@ -97,6 +97,15 @@ COMPILED = (
         {"compile": "forward", "compile_mode": "reduce-overhead", "compile_fullgraph": False},
         ("seen.graphs > 0", "seen.compiled == [{'mode': 'reduce-overhead', 'fullgraph': False}]"),
         model="layer",
+        same_tokens=True,
+    ),
+    KnobCase(
+        {"keep_cache": True, "compile": "generate"},
+        # Prompts of four lengths: a cache made for each would be compiled for anew.
+        ("seen.graphs == 1", "len(seen.places) == 1"),
+        beside={**STATIC, **LOOP},
+        model="layer",
+        load="ragged",
         same_tokens=True,
     ),
     *(

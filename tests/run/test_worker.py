@@ -3,6 +3,7 @@
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,6 +62,18 @@ def test_a_single_token_has_no_decode_speed(monkeypatch: pytest.MonkeyPatch) -> 
     clock(Ids([[7]]))
     assert clock.ttfts == [1.0, 3.0]
     assert clock.decode_tokens == 0
+
+
+def test_offloaded_layers_do_not_hide_the_device() -> None:
+    """The library takes the first weight's device for the model's; an offloaded one lies on none."""
+
+    def model(*devices: str) -> Any:
+        weights = [SimpleNamespace(is_meta=name == "meta", device=SimpleNamespace(type=name)) for name in devices]
+        return SimpleNamespace(parameters=lambda: iter(weights))
+
+    assert worker.device_type(model("meta", "cuda", "cpu")) == "cuda"
+    assert worker.device_type(model("cuda", "meta")) == "cuda"
+    assert worker.device_type(model("meta", "meta")) == "cpu"
 
 
 def test_the_clock_waits_for_the_device_at_both_ends_only() -> None:
