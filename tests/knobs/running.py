@@ -50,9 +50,20 @@ def torch_version() -> Version:
     return Version(importlib.metadata.version("torch"))
 
 
-def plain_name(case: Any) -> str:
-    """The name of the run whose tokens a case is held against."""
-    return f"plain {case.model} {case.load}"
+def plain_setup(case: Any, device: str) -> dict[str, Any]:
+    """The setup whose tokens a case is held against. Random weights that are spread are drawn on the CPU, those of a
+    single GPU on that GPU, and the same seed gives other weights there."""
+    spreads = device != cases.CPU and {**case.beside, **case.shows}.get("device_map")
+    return {"device": device, "dtype": "float32", **({"device_map": "auto"} if spreads else {})}
+
+
+def plain_name(case: Any, device: str) -> str:
+    """The name of the run with that setup."""
+    return f"plain {case.model} {case.load} {shown_setup(plain_setup(case, device))}"
+
+
+def shown_setup(values: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in values.items())
 
 
 def text_of(case: Any, device: str, folder: Path, plain: bool = False) -> str:
@@ -71,7 +82,7 @@ def text_of(case: Any, device: str, folder: Path, plain: bool = False) -> str:
         return recipe(found, Setup(**{**common, **case.beside, **shows}))
     config = cases.MODELS[case.model]
     subject = Subject(ModelReference("shape", "x", None, True), workload, True, config, version, torch=torch_version())
-    return recipe(subject, Setup(**(common if plain else {**common, **case.beside, **shows})))
+    return recipe(subject, Setup(**(plain_setup(case, device) if plain else {**common, **case.beside, **shows})))
 
 
 def requests(chosen: Iterable[Any], device: str, folder: Path) -> list[dict[str, Any]]:
@@ -81,7 +92,8 @@ def requests(chosen: Iterable[Any], device: str, folder: Path) -> list[dict[str,
     for case in chosen:
         if case.same_tokens:
             text = text_of(case, device, folder, plain=True)
-            plain[plain_name(case)] = {"name": plain_name(case), "text": text, "looks": (), "checkpoint": None}
+            name = plain_name(case, device)
+            plain[name] = {"name": name, "text": text, "looks": (), "checkpoint": None}
         place = [case.checkpoint, str(folder / case.checkpoint)] if case.checkpoint else None
         text = text_of(case, device, folder)
         found.append({"name": case.name, "text": text, "looks": case.looks, "checkpoint": place})
@@ -128,7 +140,7 @@ def observed(chosen: Iterable[Any], device: str, folder: Path) -> dict[str, Any]
     return answers
 
 
-def wrong(case: Any, answers: Mapping[str, Any]) -> list[str]:
+def wrong(case: Any, answers: Mapping[str, Any], device: str) -> list[str]:
     """What does not hold of a case; empty where all is well."""
     found = answers[case.name]
     if case.fails:
@@ -140,7 +152,7 @@ def wrong(case: Any, answers: Mapping[str, Any]) -> list[str]:
     if [len(row) for row in found["tokens"]] != [cases.NEW_TOKENS] * prompts:
         faults.append(f"prompts did not get their tokens: {found['tokens']}")
     if case.same_tokens:
-        plain = answers[plain_name(case)]
+        plain = answers[plain_name(case, device)]
         if plain.get("tokens") != found["tokens"]:
             faults.append(f"other tokens than without: {found['tokens']} for {plain}")
     return faults

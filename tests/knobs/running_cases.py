@@ -94,8 +94,8 @@ COMPILED = (
         same_tokens=True,
     ),
     KnobCase(
-        {"compile": "forward", "compile_mode": "reduce-overhead", "compile_fullgraph": False},
-        ("seen.graphs > 0", "seen.compiled == [{'mode': 'reduce-overhead', 'fullgraph': False}]"),
+        {"compile": "forward", "compile_mode": "max-autotune-no-cudagraphs", "compile_fullgraph": False},
+        ("seen.graphs > 0", "seen.compiled == [{'mode': 'max-autotune-no-cudagraphs', 'fullgraph': False}]"),
         model="layer",
         same_tokens=True,
     ),
@@ -116,7 +116,7 @@ COMPILED = (
             model="layer",
             same_tokens=True,
         )
-        for mode in ("max-autotune", "max-autotune-no-cudagraphs")
+        for mode in ("reduce-overhead", "max-autotune")
     ),
 )
 

@@ -39,4 +39,4 @@ def test_the_knob_is_in_force(name: str, request: pytest.FixtureRequest) -> None
     case = CASES[name]
     if why := running.not_run(case, "cpu"):
         pytest.skip(why)
-    assert running.wrong(case, request.getfixturevalue("answers")) == []
+    assert running.wrong(case, request.getfixturevalue("answers"), "cpu") == []
