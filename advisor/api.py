@@ -10,7 +10,7 @@ from advisor import applying, child, errorbook, explaining, planfile, rulebook, 
 from advisor.applying import Applied, Budget
 from advisor.commands import diagnose as command
 from advisor.commands import options
-from advisor.commands.apply import note_runs
+from advisor.commands.apply import note_runs, with_prompts
 from advisor.commands.failures import explainer
 from advisor.errors import Mistake, PlanError, RequestError
 from advisor.facts import Value, fits, read_machine
@@ -32,6 +32,7 @@ def diagnose(
     rules: Sequence[PathLike] = (),
     python: PathLike | None = None,
     code: PathLike | None = None,
+    prompts: PathLike | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
     dry_run: bool = True,
@@ -57,6 +58,7 @@ def diagnose(
         revision=revision,
         trust_remote_code=trust_remote_code,
         no_dry_run=not dry_run,
+        prompts=_text(prompts),
         **_workload(workload),
     )
     return command.make(given, None)
@@ -93,22 +95,31 @@ def apply(
     each_step: bool = False,
     budget: Budget | None = None,
     tune_seconds: float | None = None,
+    prompts: PathLike | None = None,
 ) -> Applied:
     """Measure baseline and plan side by side in child processes, as `perf-advisor apply` does; the verification.
 
     `plan` is a plan or its file; `weights` is `real` or `random`; `each_step` measures the steps one by one first.
-    `tune_seconds` tries setups near the plan for so long and takes the quickest in its place.
+    `tune_seconds` tries setups near the plan for so long and takes the quickest in its place; `prompts` is a file of
+    your own prompts.
 
     Raises:
         AdvisorError: the plan cannot be read or carried out; every mistake with its place.
     """
     interpreter = child.target_python(_text(python))
     found = _plan(plan)
+    found, ids = with_prompts(found, prompts, interpreter)
     if tune_seconds is not None:
         found = tuning.retold(found, tuning.tune(found, interpreter, weights, budget_seconds=tune_seconds))
-    noted = note_runs(found)
     return applying.apply(
-        found, interpreter, weights, budget=budget or Budget(), each_step=each_step, noted=noted, explain=explainer()
+        found,
+        interpreter,
+        weights,
+        budget=budget or Budget(),
+        each_step=each_step,
+        noted=note_runs(found),
+        explain=explainer(),
+        prompts=ids,
     )
 
 

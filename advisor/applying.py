@@ -10,28 +10,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from packaging.version import InvalidVersion, Version
-
 from advisor.conflicts import conflict
 from advisor.errors import Mistake, PlanError, RequestError
-from advisor.facts import Facts
 from advisor.files import write_whole
 from advisor.mending import means
 from advisor.plan import Plan
-from advisor.probe import shapes
 from advisor.run.applied import Applied
 from advisor.run.choices import Choice, setup_of
 from advisor.run.fallback import Climbed, Found, search, step_by_step
 from advisor.run.figures import Failed, Measured, Measurement
 from advisor.run.healing import Explain, Healer
+from advisor.run.judgeable import without_unjudged
 from advisor.run.measure import measure
+from advisor.run.prompts import Ids, fitted
 from advisor.run.recipe import recipe
 from advisor.run.room import does_not_fit, outgrew
+from advisor.run.shares import shares
 from advisor.run.subject import Subject
 from advisor.run.verify import FAILS, NO_BETTER, Aim, Comparison, Verdict, verify
 from advisor.setup import Setup
+from advisor.subjects import random_weights, subject
 
-__all__ = ["Applied", "Budget", "apply", "export", "first_choices", "rehearse", "subject", "write_export"]
+__all__ = [
+    "Applied",
+    "Budget",
+    "apply",
+    "export",
+    "first_choices",
+    "rehearse",
+    "subject",
+    "write_export",
+]
 
 Heard = Callable[[str], None]
 
@@ -60,27 +69,31 @@ def apply(
     each_step: bool = False,
     noted: Callable[[Setup, Measured], None] = lambda _setup, _measured: None,
     explain: Explain = lambda _: None,
+    prompts: tuple[Ids, ...] | None = None,
 ) -> Applied:
     """Measure the user's setup and the plan's in turn, take back what does not hold, and say what is kept.
 
     `weights` is `real` or `random`; None takes random weights where only a configuration is at hand. `each_step`
     measures the steps one by one first. `heard` gets progress, one line at a time; `noted` gets each setup that was
-    measured while other programs were quiet; `explain` says what a failure means.
+    measured while other programs were quiet; `explain` says what a failure means. `prompts` are the user's own as token
+    ids, instead of random ones.
 
     Raises:
         PlanError: the plan cannot be carried out; all reasons together.
     """
     began = time.monotonic()
-    aim = Aim(plan.workload.goal, plan.workload.repeats, _random(plan, weights))
-    bench = _Bench(plan, python, weights, heard, budget, noted)
+    if prompts:  # idempotent, for callers of the story itself
+        plan = replace(plan, workload=fitted(plan.workload, prompts))
+    aim = Aim(plan.workload.goal, plan.workload.repeats, random_weights(plan, weights))
     healer = Healer(means(plan), explain)
-    choices = first_choices(plan)
+    bench = _Bench(plan, python, weights, heard, budget, noted, prompts)
+    choices = without_unjudged(first_choices(plan), aim.random_weights)
     # What cannot be carried out is refused before anything runs.
     _of_baseline(bench.subject, plan.baseline)
     recipe(bench.subject, plan.setup)
     climbed = Climbed(choices, {})
     known: Measurement | None = None
-    if plan.setup == plan.baseline:
+    if setup_of(plan.baseline, choices) == plan.baseline:
         known = bench.try_out(plan.baseline)
         mended = healer.mended(plan.baseline, (), known, {plan.baseline}, False) if isinstance(known, Failed) else None
         if mended is None:
@@ -165,41 +178,6 @@ def _of_baseline(about: Subject, setup: Setup) -> str | None:
     return recipe(about, setup) if conflict(setup) is None else None
 
 
-def subject(plan: Plan, weights: str | None) -> Subject:
-    """What the plan's programs are about.
-
-    Raises:
-        PlanError: real weights are asked for where there are none, or the shipped shape is unknown.
-    """
-    reference = plan.model
-    config = None
-    if reference.kind == "shape":
-        if reference.name not in shapes.names():
-            raise PlanError(Mistake("model.name", f"{reference.name!r} is no shipped shape"))
-        config = shapes.load(reference.name).config
-    random = _random(plan, weights)
-    beside = reference.kind in ("folder", "hub") and plan.model_facts.is_true("model.tokenizer")
-    versions = {package: version_of(package, plan.machine) for package in ("transformers", "torch")}
-    quantized = not random and plan.model_facts.text("model.checkpoint_quantization") not in (None, "none")
-    return Subject(
-        reference, plan.workload, random, config, tokenizer=beside and not random, quantized=quantized, **versions
-    )
-
-
-def _random(plan: Plan, weights: str | None) -> bool:
-    if weights == "real" and plan.model.random_weights:
-        raise PlanError(Mistake("model", "only a configuration is at hand, no weights", "use --weights random"))
-    return plan.model.random_weights if weights is None else weights == "random"
-
-
-def version_of(package: str, machine: Facts) -> Version | None:
-    """The installed version of transformers or torch, as a recipe's subject takes it; None where it is not known."""
-    try:
-        return Version(machine.text(f"{package}.version") or "")
-    except InvalidVersion:
-        return None
-
-
 class _Bench:
     """Where setups are measured: one fresh process each."""
 
@@ -211,8 +189,10 @@ class _Bench:
         heard: Heard,
         budget: Budget,
         noted: Callable[[Setup, Measured], None],
+        prompts: tuple[Ids, ...] | None = None,
     ) -> None:
-        self.noted = noted
+        self.noted, self.prompts = noted, prompts
+        self.judged: set[Setup] = set()
         self.plan, self.python, self.heard, self.budget = plan, python, heard, budget
         self.subject = subject(plan, weights)
         self.processes, self.retries = 0, budget.retries
@@ -242,11 +222,15 @@ class _Bench:
             self.python,
             recipe(self.subject, setup),
             clock=setup.batching != "continuous" and setup.speculation in (None, "none"),
-            budget_seconds=self.budget.run_seconds,
+            budget_seconds=self.budget.run_seconds if self.plan.workload.repeats else 0.0,
             limit_seconds=self.budget.download_seconds if downloads else self.budget.limit_seconds,
             patience_seconds=self.budget.patience_seconds,
             heard=lambda stage: self.heard(f"process {self.processes}, {name}: {stage}"),
+            prompts=self.prompts,
+            judge=setup not in self.judged,
+            alone=not self.plan.workload.repeats,
         )
+        self.judged |= {setup} if isinstance(measured, Measured) else set()
         self.heard(f"process {self.processes}, {name}: {_in_short(measured)}")
         return measured
 
@@ -294,4 +278,7 @@ def _applied(
         weights="random" if bench.subject.random_weights else "real",
         elapsed_seconds=elapsed,
         explained=healer.explain(baseline) if isinstance(baseline, Failed) else None,
+        shares=shares(found.comparison.baseline, climbed, aim),
+        workload=plan.workload,
+        own_prompts=bench.prompts is not None,
     )

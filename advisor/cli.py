@@ -130,6 +130,7 @@ _GOALS = (
 _QUANTIZE = (
     "when weights may be quantized: never, only to make the model fit, or for speed and memory too (default: to_fit)"
 )
+_PROMPTS = 'your own prompts: one a line, or JSON with {"prompt": "..."} or {"input_ids": [...]}'
 _SET = "a part of your present setup, like dtype=float32; --list-knobs lists the names (repeatable)"
 
 
@@ -144,6 +145,7 @@ def _diagnose(commands: _Commands) -> None:
     )
     parser.add_argument("--goal", choices=("latency", "throughput", "memory", "fit"), help=_GOALS)
     parser.add_argument("--batch", type=_count, metavar="N", help="prompts at hand at one time (default: 1)")
+    parser.add_argument("--prompts", metavar="FILE", help=_PROMPTS)
     parser.add_argument("--prompt-tokens", type=_count, metavar="N", help="length of a prompt (default: 512)")
     parser.add_argument("--new-tokens", type=_count, metavar="N", help="tokens to generate (default: 128)")
     parser.add_argument("--concurrency", type=_count, metavar="N", help="requests in flight at a time (default: 1)")
@@ -176,6 +178,7 @@ def _apply(commands: _Commands) -> None:
     parser.add_argument("--steps", action="store_true", help="measure the steps one by one first")
     parser.add_argument("--tune", action="store_true", help="try setups near the plan first and take the quickest")
     parser.add_argument("--tune-seconds", type=_count, metavar="N", help="how long --tune may try (default: 60)")
+    parser.add_argument("--prompts", metavar="FILE", help=_PROMPTS)
     parser.add_argument("--dry-run", action="store_true", help="show what would run, run nothing")
     parser.add_argument("--export", metavar="FILE.py", help="write the final setup as a program of its own")
     parser.add_argument("--report", metavar="FILE.html", help="write the result as a page")

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from advisor import applying, baseline, probe
+from advisor import applying, baseline, probe, subjects
 from advisor.conflicts import conflict
 from advisor.errors import PlanError
 from advisor.estimate import devices, formula
@@ -169,7 +169,7 @@ def main() -> None:
         if not asked or time.monotonic() > ends:
             continue
         subject = Subject(
-            reference, WORKLOAD, True, shapes.load(name).config, applying.version_of("transformers", machine)
+            reference, WORKLOAD, True, shapes.load(name).config, subjects.version_of("transformers", machine)
         )
         for key, told in predicted(name, model, machine, asked).items():
             if time.monotonic() > ends:

@@ -175,6 +175,65 @@ def test_steps_can_be_measured_one_by_one(bench: Callable[[Bench], list[str]]) -
     assert told["speedup"] == pytest.approx(4.0)
 
 
+def test_each_steps_share_stands_beside_what_was_predicted(bench: Callable[[Bench], list[str]]) -> None:
+    bench(lambda text: side(3.0) if "CompileConfig" in text else by_batch(text))
+    predicted = replace(BATCH, effect=Effect(3.5, 7, None))
+    told = apply(plan(predicted, COMPILED), "python", each_step=True).to_json()
+    first, second = (one["share"] for one in told["steps"])
+    assert (first["speed"], first["predicted_speed"], first["memory_bytes"]) == (4.0, 3.5, 0)
+    assert (second["speed"], second["kept"]) == (pytest.approx(1 / 3), False)
+    assert told["noise"]["rounds"] == 2
+    json.dumps(told, allow_nan=False)
+
+
+def test_without_steps_there_are_no_shares(bench: Callable[[Bench], list[str]]) -> None:
+    bench(by_batch)
+    assert apply(plan(BATCH), "python").to_json()["steps"][0]["share"] is None
+
+
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What each measuring process is told besides its program."""
+    seen: list[dict[str, Any]] = []
+
+    def measured(python: str, recipe: str, **told: Any) -> Measurement:
+        seen.append(told)
+        return by_batch(recipe)
+
+    monkeypatch.setattr(story, "measure", measured)
+    return seen
+
+
+def test_the_users_prompts_are_measured_and_the_text_is_asked_for_once_a_setup(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = requests(monkeypatch)
+    applied = apply(plan(BATCH), "python", prompts=((1, 2, 3), (4,)))
+    assert [told["prompts"] for told in seen] == [((1, 2, 3), (4,))] * 4
+    assert [told["judge"] for told in seen] == [True, True, False, False]
+    assert not any(told["alone"] for told in seen)
+    told = applied.to_json()["workload"]
+    assert told == {"kind": "repeated", "own_prompts": True, "prompts": 2, "prompt_tokens": 3, "new_tokens": 8}
+
+
+def test_a_process_for_one_request_finds_nothing_compiled_and_makes_few_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = requests(monkeypatch)
+    applied = apply(plan(BATCH, workload=replace(LOAD, repeats=False)), "python")
+    assert all(told["alone"] and told["budget_seconds"] == 0.0 for told in seen)
+    assert applied.to_json()["workload"]["kind"] == "one-shot"
+
+
+def test_prompt_lookup_on_random_weights_is_not_even_measured(bench: Callable[[Bench], list[str]]) -> None:
+    lookup = step("answers-repeat-the-prompt", "4-compile", {"speculation": "prompt_lookup"})
+    seen = bench(lambda text: side(0.1) if "prompt_lookup" in text else side(1.0 if "bfloat16" in text else 4.0))
+    told = apply(plan(HALF, lookup), "python", weights="random").to_json()
+    assert (told["outcome"], told["speedup"]) == ("holds", pytest.approx(4.0))
+    assert [one["kept"] for one in told["steps"]] == [True, False]
+    assert told["steps"][1]["reason"].startswith("cannot be judged")
+    assert not any("prompt_lookup" in text for text in seen)
+    alone = apply(plan(lookup), "python", weights="random").to_json()
+    assert (alone["outcome"], alone["speedup"]) == ("no-gain", 1.0)
+
+
 def test_where_no_single_step_helps_nothing_is_kept(bench: Callable[[Bench], list[str]]) -> None:
     bench(lambda text: side(1.0) if "len(prompts), 1)" in text and "float32" in text else side(3.0))
     told = apply(plan(BATCH, HALF), "python", each_step=True).to_json()

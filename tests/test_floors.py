@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "steps",
         "order",
     ),
-    ("planner", "casebook", "planfile", "derived", "ruleschema", "mending"),
+    ("planner", "casebook", "planfile", "derived", "ruleschema", "subjects", "mending"),
     ("diagnosing", "explaining", "applying", "where", "candidates"),
     ("tuning",),
     ("show",),

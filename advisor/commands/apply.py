@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from advisor import applying, own_runs, planfile, rulebook, tuning
@@ -13,7 +14,9 @@ from advisor.estimate import formula
 from advisor.files import why_unwritable
 from advisor.plan import Plan
 from advisor.probe import speed
+from advisor.run import prompts as own_prompts
 from advisor.run.figures import Measured
+from advisor.run.prompts import Ids
 from advisor.setup import Setup
 from advisor.show import report, terminal
 from advisor.show import tuning as tuning_screen
@@ -26,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
     plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model, options.assistant)
     python = common.target_python(options)
     _check_places(options)
+    plan, prompts = with_prompts(plan, options.prompts, python)
     if options.dry_run:
         return _dry_run(plan, python, options)
     talk = terminal.talk()
@@ -44,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
         each_step=options.steps,
         noted=note_runs(plan),
         explain=explainer(options.rules or ()),
+        prompts=prompts,
     )
     # Shown first: figures that took minutes are not lost with a place that has gone meanwhile.
     if options.json:
@@ -62,6 +67,18 @@ def _tuned(plan: Plan, python: str, options: argparse.Namespace, heard: Callable
     if not (options.tune or options.tune_seconds):
         return None
     return tuning.tune(plan, python, options.weights, heard, float(options.tune_seconds or tuning.USUAL_SECONDS))
+
+
+def with_prompts(plan: Plan, path: str | Path | None, python: str) -> tuple[Plan, tuple[Ids, ...] | None]:
+    """The plan for the user's own prompts, and these as token ids; the plan as it is where there are none.
+
+    Raises:
+        RequestError: the prompts cannot be read, or there is no tokenizer for them.
+    """
+    if path is None:
+        return plan, None
+    ids = own_prompts.as_ids(own_prompts.read(Path(path)), plan.model, python)
+    return replace(plan, workload=own_prompts.fitted(plan.workload, ids)), ids
 
 
 def note_runs(plan: Plan) -> Callable[[Setup, Measured], None]:

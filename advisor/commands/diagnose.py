@@ -22,6 +22,7 @@ from advisor.plan import Estimate, ModelReference, Plan
 from advisor.probe import model as models
 from advisor.probe import shapes
 from advisor.rule import show
+from advisor.run import prompts as own_prompts
 from advisor.setup import Setup, knobs
 from advisor.show import plan as screen
 from advisor.show import terminal
@@ -69,6 +70,8 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
         options.model, python, options.revision, options.trust_remote_code
     )
     workload = _possible_task(workload, model)
+    if options.prompts:
+        workload = own_prompts.stated(workload, Path(options.prompts), reference, python, vars(options))
     recorded = common.recorded_machine(options)
     machine = recorded if recorded is not None else look(options, with_speed=True)
     if reference.kind in ("folder", "config"):

@@ -1,8 +1,9 @@
-"""Do two setups still say the same? Greedy tokens and the scores of the first new token, compared.
+"""Do two setups still say the same? Greedy tokens, the scores of the first new token, and what each thinks of a text.
 
 Exact tokens cannot be demanded where the arithmetic changes: in 16 bits a batch rounds differently from a single
 prompt, and greedy decoding turns the smallest difference between two equally good tokens into another continuation.
-What tells a rounding error from a broken setup is the distance of the scores.
+What tells a rounding error from a broken setup is how far the distributions of the next token lie apart on one and the
+same text. How much is allowed depends on what was changed (kinds.py; docs/verification.md explains each threshold).
 """
 
 import math
@@ -11,17 +12,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from advisor.run.acceptance import CANNOT
+from advisor.run.distributions import Divergence, divergence
 from advisor.run.figures import Logits, Measured
+from advisor.run.kinds import QUANTIZED_WEIGHTS, Kind, kind_of
 from advisor.run.loading import weights_made_on
 from advisor.setup import Setup
-
-MOST_ROUNDING = 0.2
-"""Relative distance of the scores that rounding may explain. Measured on random-weight Llamas of 20 and 150 million
-parameters against a float32 loop: float32 batch 4e-7, float16 0.001, bfloat16 0.008 and 0.011; deep models add up
-more of it, a broken cache or mask gives about 1."""
-MOST_QUANTIZATION = 0.8
-"""The same for quantized real weights; unrelated scores have 1.4. On the random weights above int8 gave 0.03 and 0.05,
-nf4 0.33 and 0.43, fp4 0.43 and 0.55: they exaggerate, so there only NaN and infinity count as broken."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +29,12 @@ class Terms:
     random_weights: bool
 
     @property
+    def kind(self) -> Kind:
+        return kind_of(self.baseline, self.plan)
+
+    @property
     def quantizes(self) -> bool:
-        return (self.baseline.quantization or "none") != (self.plan.quantization or "none")
+        return self.kind in QUANTIZED_WEIGHTS
 
     @property
     def pads_elsewhere(self) -> bool:
@@ -49,8 +49,9 @@ class Terms:
 @dataclass(frozen=True)
 class Agreement:
     """How far the outputs agree. Shares are of all tokens, of whole requests, and of first tokens; `logit_distance` is
-    |a - b| / |a| over the scores of the first new token. None: not comparable. `broken` is the reason why the outputs
-    differ by more than the change explains, else None."""
+    |a - b| / |a| over the scores of the first new token; `text` is how far the distributions of the next token lie
+    apart on one text. None: not comparable. `kind` is what was changed, `quality` what the perplexity of the text
+    says, and `broken` the reason why the outputs differ by more than the change explains, else None."""
 
     greedy_tokens_equal: float | None
     requests_equal: float | None
@@ -58,43 +59,95 @@ class Agreement:
     logit_distance: float | None
     expected: str
     broken: str | None
+    kind: str | None = None
+    text: Divergence | None = None
+    quality: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         known = self.logit_distance is not None and math.isfinite(self.logit_distance)
-        return {**asdict(self), "logit_distance": self.logit_distance if known else None}
+        text = self.text.to_json() if self.text else None
+        return {**asdict(self), "logit_distance": self.logit_distance if known else None, "text": text}
 
 
 def agreement(baseline: Measured, plan: Measured, terms: Terms) -> Agreement:
-    """Compare the outputs of the two sides' warm-up requests, which saw the same prompts."""
+    """Compare the outputs of the two sides' warm-up requests, which saw the same prompts, and their view of a text."""
     expected = expectation(terms)
     if terms.other_weights:
-        return Agreement(None, None, None, None, expected, None)
+        return Agreement(None, None, None, None, expected, None, terms.kind.name)
     pairs = list(zip(baseline.tokens, plan.tokens, strict=False))
-    distance = first = None
+    distance = first = text = None
     if baseline.logits is not None and plan.logits is not None:
         distance, first = compare_logits(baseline.logits, plan.logits)
+    if baseline.distributions is not None and plan.distributions is not None:
+        text = divergence(baseline.distributions, plan.distributions)
     return Agreement(
         greedy_tokens_equal=_share([one == other for a, b in pairs for one, other in zip(a, b, strict=False)]),
         requests_equal=_share([a == b for a, b in pairs]),
         first_tokens_equal=first,
         logit_distance=distance,
         expected=expected,
-        broken=_broken(distance, terms),
+        broken=_broken(distance, terms) or _parted(text, terms),
+        kind=terms.kind.name,
+        text=text,
+        quality=_quality(text, terms),
     )
 
 
 def _broken(distance: float | None, terms: Terms) -> str | None:
-    """Why the distance is more than the change explains, or None."""
+    """Why the distance of the first scores is more than the change explains, or None."""
     if distance is None:
         return None
     if not math.isfinite(distance):
         return "the scores are no longer numbers (NaN or infinite)"
     if terms.pads_elsewhere or (terms.quantizes and terms.random_weights):
         return None
-    most, cause = (MOST_QUANTIZATION, "quantization") if terms.quantizes else (MOST_ROUNDING, "rounding")
+    most = terms.kind.distance
     if distance <= most:
         return None
+    cause = terms.kind.name
     return f"the outputs differ by more than {cause} explains (distance of the scores {distance:.2f}, at most {most})"
+
+
+def _parted(text: Divergence | None, terms: Terms) -> str | None:
+    """Why the view of the text differs by more than the change explains, or None."""
+    if text is None:
+        return None
+    if not math.isfinite(text.mean):
+        return "the scores of a fixed text are no longer numbers (NaN or infinite)"
+    if terms.pads_elsewhere or (terms.quantizes and terms.random_weights):
+        return None
+    kind = terms.kind
+    if text.distance is not None and text.distance > kind.distance:
+        what = f"distance of the scores {text.distance:.2g}, at most {kind.distance}"
+        return f"the scores of a fixed text differ by more than {kind.name} explains ({what})"
+    if not terms.random_weights and text.mean > kind.divergence:
+        what = f"{text.mean:.3g} nats a token, at most {kind.divergence}"
+        return f"the next tokens of a fixed text differ by more than {kind.name} explains ({what})"
+    worse = _worse(text)
+    if not terms.random_weights and text.words and worse is not None and worse > kind.perplexity:
+        what = f"perplexity times {worse:.3f}, at most {kind.perplexity}"
+        return f"the model has become worse than {kind.name} explains ({what}, on {text.source})"
+    return None
+
+
+def _worse(text: Divergence) -> float | None:
+    """By which factor the perplexity has grown; None where one is not known."""
+    before, after = text.perplexities
+    return after / before if before and after else None
+
+
+def _quality(text: Divergence | None, terms: Terms) -> str | None:
+    """What the perplexity says of the quality, in one sentence; None where the text was not put to both."""
+    if terms.random_weights:
+        return f"{CANNOT}: the weights are random"
+    if text is None:
+        return None
+    if not text.words:
+        return f"{CANNOT}: there is no tokenizer, so the text is {text.source}"
+    before, after = text.perplexities
+    if before is None or after is None:
+        return f"{CANNOT}: the model rules out a token of the text"
+    return f"perplexity {before:.4g} -> {after:.4g} on {text.positions} tokens ({text.source})"
 
 
 def expectation(terms: Terms) -> str:
@@ -107,10 +160,7 @@ def expectation(terms: Terms) -> str:
         return "quantization changes the weights: judge the quality on your own task"
     if terms.pads_elsewhere:
         return "the padding moved to the other side, which changes what the model sees where lengths differ"
-    sixteen = {terms.baseline.dtype, terms.plan.dtype} - {"float32"}
-    if sixteen:
-        return "16-bit rounding differs between kernels; greedy tokens may part where two are nearly equal"
-    return "the same tokens: nothing that rounds differently has changed"
+    return terms.kind.expected
 
 
 def _share(equal: Sequence[bool]) -> float | None:

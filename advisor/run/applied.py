@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from advisor.run.choices import Choice, Choices
 from advisor.run.fallback import Attempt
 from advisor.run.figures import Failed, Measured, Measurement
 from advisor.run.healing import Explained
+from advisor.run.shares import Share
 from advisor.run.verify import Aim, Comparison, judged_by_memory, request_seconds
 from advisor.setup import Setup
+from advisor.workload import Workload
 
 SCHEMA = 1
 
@@ -35,6 +37,10 @@ class Applied:
     elapsed_seconds: float
     explained: Explained | None = None
     """What `explain` says about a baseline that failed."""
+    shares: Mapping[str, Share] = field(default_factory=dict)
+    """What each step did by itself, by its rule, where they were measured one by one."""
+    workload: Workload | None = None
+    own_prompts: bool = False
 
     @property
     def baseline(self) -> Measurement:
@@ -86,6 +92,7 @@ class Applied:
             "agreement": agreement.to_json() if agreement else {"greedy_tokens_equal": None, "logit_distance": None},
             "verdict": self.comparison.verdict.to_json(),
             "failures": self._failures(),
+            "noise": self.comparison.noise.to_json() if self.comparison.noise else None,
             "drift": self.comparison.drift,
             "drifted": self.comparison.drifted,
             "pays_back_after_requests": self.pays_back_after_requests,
@@ -93,6 +100,7 @@ class Applied:
             "goal": self.aim.goal,
             "request_seconds": {"baseline": self._request(self.baseline), "final": self._request(self.final)},
             "weights": self.weights,
+            "workload": self._workload(),
             "elapsed_seconds": self.elapsed_seconds,
         }
 
@@ -115,6 +123,7 @@ class Applied:
             "reason": self.reason(choice),
             "change": dict(choice.change) if kept else None,
             "measured": figures(found) if found else None,
+            "share": share.to_json() if (share := self.shares.get(choice.step.rule)) else None,
         }
 
     def reason(self, choice: Choice) -> str:
@@ -130,6 +139,19 @@ class Applied:
             **attempt.verdict.to_json(),
             "diagnosis": attempt.explained.to_json() if attempt.explained else None,
             "tried_next": None if attempt.remedy is None else dict(attempt.remedy),
+        }
+
+    def _workload(self) -> dict[str, Any] | None:
+        """What a measured request was: of one process alone, or repeated in one; how many prompts, and whose."""
+        if self.workload is None:
+            return None
+        load = self.workload
+        return {
+            "kind": "repeated" if load.repeats else "one-shot",
+            "own_prompts": self.own_prompts,
+            "prompts": load.batch * load.concurrency,
+            "prompt_tokens": load.prompt_tokens,
+            "new_tokens": load.new_tokens,
         }
 
     def _request(self, measurement: Measurement) -> float | None:

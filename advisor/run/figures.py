@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from advisor.run.distributions import Distributions
+
 
 @dataclass(frozen=True)
 class Run:
@@ -69,6 +71,8 @@ class Measured:
     threads: int
     free_bytes: int | None = None
     """What was free for the process before it loaded: of the CUDA devices, else of the host."""
+    distributions: Distributions | None = field(default=None, repr=False)
+    """What the model thought of a fixed text, where it was asked."""
 
     @property
     def counted(self) -> tuple[Run, ...]:
@@ -170,6 +174,7 @@ def pooled(measurements: Sequence[Measured]) -> Measured:
         versions=first.versions,
         device=first.device,
         threads=first.threads,
+        distributions=next((one.distributions for one in measurements if one.distributions), None),
     )
 
 

@@ -6,11 +6,12 @@ Whatever the process does (is killed, hangs, crashes, answers nonsense) ends in 
 import base64
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from advisor import child
+from advisor.run import distributions
 from advisor.run.figures import Failed, Logits, Measured, Measurement, Peak, Run
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -28,12 +29,17 @@ def measure(
     patience_seconds: float = 0.0,
     heard: Callable[[str], None] = lambda _: None,
     worker: Path = WORKER,
+    prompts: Sequence[Sequence[int]] | None = None,
+    judge: bool = False,
+    alone: bool = False,
 ) -> Measurement:
     """Run `recipe` in a fresh process of `python`; `heard` gets the stages.
 
     `clock` is false for recipes whose generate takes no stopping criteria, or makes several tokens in a step. Timed
     runs take about `budget_seconds`; the process is ended after `limit_seconds`, and waits at most `patience_seconds`
-    in all for other programs to leave the cores alone.
+    in all for other programs to leave the cores alone. `prompts` are the user's own, as token ids, instead of the
+    recipe's; with `judge` the model is also asked what it thinks of a fixed text. `alone` is for a process that serves
+    one request: its compiler finds nothing that an earlier process left.
     """
     reached = ["start"]
 
@@ -49,6 +55,9 @@ def measure(
         "budget_seconds": budget_seconds,
         "patience_seconds": patience_seconds,
         "logit_prompts": LOGIT_PROMPTS,
+        "prompts": prompts,
+        "judge": judge,
+        "alone": alone,
     }
     match child.run(python, worker, request, limit_seconds, ENVIRONMENT, note):
         case child.Died(reason, log):
@@ -86,6 +95,7 @@ def measured_from(answer: dict[str, Any]) -> Measured:
         device=str(answer["device"]),
         threads=int(answer["threads"]),
         free_bytes=answer["load"].get("free_bytes"),
+        distributions=distributions.read(answer.get("distributions")),
     )
 
 

@@ -1,25 +1,24 @@
 """Baseline against plan: measured in turn, judged against the noise, the outputs compared.
 
 Each measurement is a fresh process (handed in as a function, so that the judgement is tested without one). The order is
-baseline, plan, baseline, plan; the baseline is the anchor that shows whether the machine itself changed meanwhile.
+baseline, plan, baseline, plan; the baseline measured twice shows how far the same setup lies from itself here, and a
+plan that does not clearly exceed that is measured again, at most MOST_ROUNDS times (see noise.py).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
+from advisor.run.acceptance import CANNOT, DRAFTS, differ_in_drafting
 from advisor.run.agreement import Agreement, Terms, agreement
 from advisor.run.figures import Failed, Measured, Measurement, pooled, spread
+from advisor.run.noise import BOLD, LEAST, Noise, gain, noise, reach
 from advisor.setup import Setup
 
 HOLDS, NO_BETTER, SLOWER, FAILS = "holds", "no better than noise", "slower", "fails"
-LEAST_NOISE = 0.03
-"""Differences below this are never called a gain, however quiet the few runs were: a choice, equal to the smallest
-gain that a plan promises."""
 MOST_DRIFT = 0.15
-"""Baseline medians of two rounds that differ by more belong to a machine that changed between them."""
-MOST_ROUNDS = 3
+"""Baselines of two rounds that differ by more belong to a machine that changed between them: another round is made."""
+FEWEST_ROUNDS, MOST_ROUNDS = 2, 4
 CLEARLY_SLOWER = 0.6
 """A plan that reaches less than this share of the baseline gets no second round."""
 MEMORY_NOISE = 0.02
@@ -44,8 +43,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides with all their rounds. `drift` is how far the baseline's two rounds lie apart; `drifted` says that
-    they still did after a repetition, so that the figures deserve distrust."""
+    """Both sides with all their rounds. `drift` is how far the baseline's rounds lie apart; `drifted` says that they
+    still did after repetitions, so that the figures deserve distrust. `noise` is None where there was one process."""
 
     baseline: Measurement
     plan: Measurement
@@ -53,6 +52,7 @@ class Comparison:
     agreement: Agreement | None
     drift: float | None = None
     drifted: bool = False
+    noise: Noise | None = None
 
 
 @dataclass(frozen=True)
@@ -79,34 +79,47 @@ def verify(baseline: Setup, plan: Setup, aim: Aim, try_out: TryOut, known: Measu
         return rounds
     agreed = agreement(rounds.baseline, rounds.plan, terms)
     verdict = rounds.verdict
+    if aim.random_weights and aim.goal not in ("memory", "fit") and differ_in_drafting(baseline, plan):
+        verdict = replace(verdict, word=NO_BETTER, reason=f"{CANNOT}: {DRAFTS} ({verdict.reason})")
     if agreed.broken:
         verdict = replace(verdict, word=FAILS, reason=agreed.broken)
     return replace(rounds, verdict=verdict, agreement=agreed)
 
 
 Round = tuple[Measured, Measured]
+Rounds = list[Round]
 
 
 def _more_rounds(baseline: Setup, plan: Setup, first: Round, aim: Aim, try_out: TryOut) -> Comparison:
-    """A second round; a third where the machine changed between them, and then the two that are most alike."""
+    """A second round, and more where the machine changed between them or the gain does not clearly exceed the noise.
+
+    All rounds count that other programs left alone: to throw away those whose baseline strays would let chance choose
+    what it is judged by.
+    """
     rounds = [first]
-    while True:
+    while len(rounds) < MOST_ROUNDS:
         again, after = try_out(baseline), try_out(plan)
         if isinstance(again, Failed) or isinstance(after, Failed):
             return Comparison(again, after, _failure(again, after), None)
         rounds.append((again, after))
-        one, other = min(combinations(rounds, 2), key=_drift)
-        drift = _drift((one, other))
-        if drift <= MOST_DRIFT or len(rounds) == MOST_ROUNDS:
+        counted = _undisturbed(rounds)
+        drift = reach([request_seconds(before, aim) for before, _ in counted])
+        verdict, found = judge_rounds(counted, aim)
+        settled = _settled(verdict) and (drift <= MOST_DRIFT or len(counted) > FEWEST_ROUNDS)
+        if settled and len(counted) >= FEWEST_ROUNDS:
             break
-    before, trial = pooled([one[0], other[0]]), pooled([one[1], other[1]])
-    return Comparison(before, trial, judge(before, trial, aim), None, drift, drift > MOST_DRIFT)
+    before, trial = (pooled([one[side] for one in rounds]) for side in (0, 1))
+    return Comparison(before, trial, verdict, None, drift, drift > MOST_DRIFT, found)
 
 
-def _drift(pair: tuple[Round, Round]) -> float:
-    """How far the baseline's medians of two rounds lie apart."""
-    seconds = sorted(side[0].seconds for side in pair)
-    return seconds[1] / seconds[0] - 1
+def _undisturbed(rounds: Rounds) -> Rounds:
+    """The rounds of two processes with a quiet run each; all where there is none."""
+    return [one for one in rounds if one[0].quiet and one[1].quiet] or rounds
+
+
+def _settled(verdict: Verdict) -> bool:
+    """Whether another round would change nothing: it holds, it is slower, or it promises no gain."""
+    return verdict.word != NO_BETTER or (verdict.gain is not None and verdict.gain <= 1 + LEAST)
 
 
 def _failure(baseline: Measurement, plan: Measurement) -> Verdict:
@@ -120,13 +133,22 @@ def _failure(baseline: Measurement, plan: Measurement) -> Verdict:
 
 
 def judge(baseline: Measured, plan: Measured, aim: Aim) -> Verdict:
-    """The verdict on two measured setups: by the peak of memory for the goals `memory` and `fit`, else by the speed."""
-    if judged_by_memory(aim, baseline, plan):
-        saved = (baseline.peak_bytes or 0) / (plan.peak_bytes or 1)
-        return _judge_gain(saved, MEMORY_NOISE, "less memory")
-    faster = request_seconds(baseline, aim) / request_seconds(plan, aim)
-    loud = "" if baseline.quiet and plan.quiet else "; other programs disturbed every run of one side"
-    return _judge_gain(faster, noise(baseline, plan, aim), "the speed", loud)
+    """The verdict on one process a side (or what was pooled, taken as one)."""
+    return judge_rounds([(baseline, plan)], aim)[0]
+
+
+def judge_rounds(rounds: Rounds, aim: Aim) -> tuple[Verdict, Noise]:
+    """The verdict on all rounds, and the noise in what it goes by: the peak of memory for the goals `memory` and `fit`,
+    else the seconds of a request."""
+    before, after = ([one[side] for one in rounds] for side in (0, 1))
+    now, then = ([request_seconds(process, aim) for process in side] for side in (before, after))
+    found = noise(now, then, within=max(_within(one, aim) for one in (*before, *after)))
+    if all(judged_by_memory(aim, *one) for one in rounds):
+        held, holds = ([float(process.peak_bytes or 1) for process in side] for side in (before, after))
+        return _judge_memory(held, holds), found
+    quiet = all(any(one.quiet for one in side) for side in (before, after))
+    loud = "" if quiet else "; other programs disturbed every run of one side"
+    return _judge_speed(gain(now, then), found, loud), found
 
 
 def judged_by_memory(aim: Aim, baseline: Measurement, plan: Measurement) -> bool:
@@ -140,19 +162,30 @@ def request_seconds(measured: Measured, aim: Aim) -> float:
     return measured.seconds if aim.repeats else sum(measured.first_seconds) / len(measured.first_seconds)
 
 
-def noise(baseline: Measured, plan: Measured, aim: Aim) -> float:
-    """What the same setup varies by, the worse of the two sides, as a share."""
-    sides = [
-        spread([run.seconds for run in side.counted] if aim.repeats else side.first_seconds)
-        for side in (baseline, plan)
-    ]
-    return max(LEAST_NOISE, *sides)
+def _within(measured: Measured, aim: Aim) -> float:
+    """How far the runs inside a process lie apart; a process has one first request."""
+    return spread([run.seconds for run in measured.counted]) if aim.repeats else 0.0
 
 
-def _judge_gain(gain: float, noise: float, what: str, remark: str = "") -> Verdict:
-    said = f"{gain:.2f} times {what}; the same setup varies by {noise:.0%}{remark}"
-    if gain > 1 + noise:
-        return Verdict(HOLDS, gain, noise, said)
-    if gain < 1 - noise:
-        return Verdict(SLOWER, gain, noise, said)
-    return Verdict(NO_BETTER, gain, noise, said)
+def _judge_memory(before: list[float], after: list[float]) -> Verdict:
+    saved, varies = gain(before, after), max(MEMORY_NOISE, reach(before), reach(after))
+    word = HOLDS if saved > 1 + varies else SLOWER if saved < 1 / (1 + varies) else NO_BETTER
+    return Verdict(word, saved, varies, f"{saved:.2f} times less memory; {_varies(len(before), varies)}")
+
+
+def _judge_speed(faster: float, found: Noise, remark: str) -> Verdict:
+    """A gain is claimed only beyond what chance gives; a loss already where it exceeds what the setups vary by."""
+    said = f"{faster:.2f} times the speed; {_varies(found.rounds, found.varies)}{remark}"
+    bold = found.rounds != FEWEST_ROUNDS or faster >= BOLD
+    if faster > 1 + found.needed and faster > 1 + LEAST and bold:
+        return Verdict(HOLDS, faster, found.varies, said)
+    if faster < 1 / (1 + found.varies):
+        return Verdict(SLOWER, faster, found.varies, said)
+    if faster > 1 + found.varies:
+        said += f"; {found.rounds} rounds would prove a gain from {1 + found.needed:.2f} times on"
+    return Verdict(NO_BETTER, faster, found.varies, said)
+
+
+def _varies(rounds: int, share: float) -> str:
+    how = {1: "varies", 2: "measured twice differs"}.get(rounds, f"measured {rounds} times differs")
+    return f"the same setup {how} by {share:.0%}"

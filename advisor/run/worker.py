@@ -3,9 +3,12 @@
 Runs as `python worker.py request.json answer.json` and uses the standard library, torch and what the recipe imports.
 The request: `recipe` (the program's text), `budget_seconds` for timed runs, `patience_seconds` to wait for quiet,
 `clock` (false where the recipe's
-generate takes no stopping criteria), `logit_prompts` (how many prompts' prefill logits to keep).
+generate takes no stopping criteria), `logit_prompts` (how many prompts' prefill logits to keep), `prompts` (the user's
+own, as token ids; null: the recipe's), `judge` (whether to ask what the model thinks of a fixed text), `alone` (whether
+nothing that an earlier process compiled may be found).
 Progress goes to stdout as JSON lines ({"stage": ...}), so that whoever waits knows where a process died.
-The answer: `load`, `warmup_seconds`, `runs`, `memory`, `tokens`, `logits`, `versions`, `device`, `threads`.
+The answer: `load`, `warmup_seconds`, `runs`, `memory`, `tokens`, `logits`, `distributions`, `versions`, `device`,
+`threads`.
 """
 
 import base64
@@ -37,6 +40,7 @@ def module_at(place: Path) -> ModuleType:
 
 
 gauges = module_at(Path(__file__).resolve().with_name("inside_gauges.py"))
+forcing = module_at(Path(__file__).resolve().with_name("inside_forcing.py"))
 
 FEWEST_RUNS, USUAL_RUNS, MOST_RUNS = 2, 3, 12
 LISTEN_SECONDS = 0.3
@@ -151,11 +155,13 @@ def recipe_module(text: str, folder: Path) -> ModuleType:
     return module_at(place)
 
 
-def keep_temporary_files_in(folder: Path) -> None:
+def keep_temporary_files_in(folder: Path, alone: bool = False) -> None:
     """Whatever the recipe writes goes with the request's folder, however this process ends.
 
-    The compiler's cache stays where torch keeps it, or every process would compile anew.
+    The compiler's cache stays where torch keeps it, or every process would compile anew: `alone` asks for that.
     """
+    if alone:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "compiled")
     with contextlib.suppress(OSError, KeyError):  # a container may know no user
         user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"torchinductor_{user}"))
@@ -223,6 +229,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def own_prompts(request: dict[str, Any], model: Any) -> list[list[int]] | None:
+    """The user's own prompts as token ids, where there are any; they must be of the model's vocabulary."""
+    prompts: list[list[int]] | None = request.get("prompts")
+    size = model.config.get_text_config().vocab_size
+    for number, prompt in enumerate(prompts or (), 1):
+        if not prompt or not all(0 <= token < size for token in prompt):
+            raise ValueError(f"prompt {number} holds a token that the model's vocabulary of {size} does not")
+    return prompts
+
+
 def measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     say("import")
     recipe = recipe_module(request["recipe"], folder)
@@ -230,7 +246,7 @@ def measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     say("load")
     model, loaded = load(recipe)
-    prompts = recipe.make_prompts(model)
+    prompts = own_prompts(request, model) or recipe.make_prompts(model)
     clocked = request["clock"]
     keep = Keep(prompts[: request["logit_prompts"]] if clocked else [], recipe.NEW_TOKENS)
     say("warm-up", load_seconds=loaded["seconds"])
@@ -245,13 +261,18 @@ def measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         request["budget_seconds"],
         request["patience_seconds"],
     )
+    memory = {**gauges.resident(), "cuda": gauges.cuda_memory()}
+    judged = request.get("judge") and clocked and runs[-1]["seconds"] < forcing.MOST_SECONDS
+    if judged:
+        say("fixed text")
     return {
         "load": loaded,
         "warmup_seconds": warmup_seconds,
         "runs": runs,
-        "memory": {**gauges.resident(), "cuda": gauges.cuda_memory()},
+        "memory": memory,
         "tokens": [list(map(int, ids)) for ids in tokens],
         "logits": keep.answer(),
+        "distributions": forcing.forced(recipe, model, prompts, request.get("prompts")) if judged else None,
         "versions": versions(),
         "device": device_type(model),
         "threads": torch.get_num_threads(),
@@ -260,8 +281,9 @@ def measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def main(request_path: str, answer_path: str) -> None:
     folder = Path(request_path).resolve().parent
-    keep_temporary_files_in(folder)
-    answer = measure(json.loads(Path(request_path).read_text(encoding="utf-8")), folder)
+    request = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    keep_temporary_files_in(folder, bool(request.get("alone")))
+    answer = measure(request, folder)
     unfinished = Path(answer_path + ".part")
     unfinished.write_text(json.dumps(answer), encoding="utf-8")
     unfinished.replace(answer_path)

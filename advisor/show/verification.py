@@ -1,5 +1,6 @@
 """What applying a plan gave, on the screen: both sides measured, what was predicted, what is kept, what to type."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,12 +15,13 @@ from advisor.run.figures import Failed, Measured, Measurement
 from advisor.run.verify import HOLDS
 from advisor.show import healing
 from advisor.show.terminal import factor, rate, seconds, settings, size
+from advisor.show.waterfall import waterfall
 
 
 def screen(plan: Plan, applied: Applied) -> RenderableType:
     """The side-by-side table, the steps, how far the outputs agree, and one last line."""
     parts: list[RenderableType] = [_figures(plan, applied), *_remarks(applied), ""]
-    parts += list(_steps(applied))
+    parts += [*waterfall(applied), *_steps(applied)]
     parts += [*healing.tried(applied), *_failures(applied)]
     parts += [*_agreement(applied), _last_line(applied)]
     return Group(*parts)
@@ -91,10 +93,13 @@ def _remarks(applied: Applied) -> Iterator[RenderableType]:
     runs, disturbed = sum(len(side.runs) for side in sides), sum(side.disturbed_runs for side in sides)
     counted = sum(len(side.counted) for side in sides)
     if sides:
-        yield Text(f"medians of {counted} runs after warm-up; {applied.weights} weights", style="dim")
+        yield Text(f"{_what_counts(applied, sides, counted)}; {applied.weights} weights", style="dim")
     if disturbed:
         left = "not counted" if all(side.quiet for side in sides) else "counted where nothing else was at hand"
         yield Text(f"Other programs disturbed {disturbed} of {runs} runs, {left}.", style="yellow")
+    if (found := applied.comparison.noise) and found.baseline is not None:
+        times = {2: "twice"}.get(found.rounds, f"{found.rounds} times")
+        yield Text(f"Your own setup, measured {times}, differs from itself by {found.baseline:.1%}.", style="dim")
     if applied.comparison.drifted:
         yield Text(
             f"The baseline itself changed by {applied.comparison.drift or 0:.0%} between rounds: "
@@ -104,6 +109,15 @@ def _remarks(applied: Applied) -> Iterator[RenderableType]:
     later = applied.pays_back_after_requests
     if applied.outcome == "holds" and later:
         yield Text(f"The slower start pays back after {later:,} requests in one process.")
+
+
+def _what_counts(applied: Applied, sides: list[Measured], counted: int) -> str:
+    """Which requests the figures and the verdict are of."""
+    whose = ", of your own prompts" if applied.own_prompts else ""
+    if applied.aim.repeats:
+        return f"medians of {counted} runs after warm-up{whose}"
+    first = sum(len(side.first_seconds) for side in sides)
+    return f"judged by the first request of {first} processes, compilation included{whose}"
 
 
 def _steps(applied: Applied) -> Iterator[RenderableType]:
@@ -143,7 +157,15 @@ def _agreement(applied: Applied) -> Iterator[RenderableType]:
         parts.append(f"{found.first_tokens_equal:.0%} of first ones")
     if found.logit_distance is not None:
         parts.append(f"scores {found.logit_distance:.2g} apart")
+    if found.text is not None and math.isfinite(found.text.mean):
+        text = found.text
+        parts.append(
+            f"over {text.positions} tokens of {text.source} the best one equal for {text.same_best:.0%}, "
+            f"distributions {text.mean:.2g} nats apart (at most {text.largest:.2g})"
+        )
     yield Text(f"Outputs: {', '.join(parts) or 'not compared'}")
+    if found.quality is not None:
+        yield Padding(Text(f"quality: {found.quality}"), (0, 0, 0, 3), expand=False)
     yield Padding(Text(found.broken or found.expected, style="dim"), (0, 0, 1, 3), expand=False)
 
 

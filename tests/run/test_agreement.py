@@ -3,11 +3,15 @@
 import json
 import math
 from array import array
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from advisor.run.agreement import Terms, agreement, compare_logits, expectation
+from advisor.run import agreement as module
+from advisor.run import kinds
+from advisor.run.agreement import Agreement, Terms, agreement, compare_logits, expectation
+from advisor.run.distributions import Distributions, Divergence
 from advisor.run.figures import Logits, Measured, Peak, Run
 from advisor.setup import Setup
 
@@ -101,3 +105,59 @@ def test_random_weights_of_two_devices_are_not_compared() -> None:
 )
 def test_what_may_be_expected(terms: Terms, word: str) -> None:
     assert word in expectation(terms)
+
+
+def text(
+    mean: float = 0.0, before: float | None = 20.0, after: float | None = 20.0, source: str = "English prose"
+) -> Any:
+    return Divergence(mean, mean, 1.0, 0.0, 256, (before, after), source)
+
+
+def judged(terms: Terms, found: Divergence, monkeypatch: pytest.MonkeyPatch) -> Agreement:
+    """The agreement of two sides whose view of a text lies so far apart."""
+    monkeypatch.setattr(module, "divergence", lambda one, other: found)
+    thought = Distributions("x", (), 1, 1, array("i"), array("f"), array("f"), ())
+    one = replace(side(), distributions=thought)
+    return agreement(one, one, terms)
+
+
+@pytest.mark.parametrize(
+    ("terms", "found", "broken"),
+    [
+        (Terms(FP32, FP32, False), text(kinds.SAME.divergence * 0.9), None),
+        (Terms(FP32, FP32, False), text(kinds.SAME.divergence * 1.1), "same arithmetic"),
+        (Terms(FP32, BF16, False), text(kinds.ROUNDING.divergence * 1.1), "16-bit rounding"),
+        (Terms(FP32, BF16, True), text(9.0), None),
+        (Terms(FP32, BF16, True), replace(text(), distance=kinds.ROUNDING.distance * 1.1), "16-bit rounding"),
+        (Terms(BF16, NF4, True), replace(text(), distance=2.0), None),
+        (Terms(FP32, BF16, True), text(math.nan), "no longer numbers"),
+        (Terms(BF16, NF4, False), text(kinds.FOUR_BITS.divergence * 0.9), None),
+        (Terms(BF16, NF4, False), text(kinds.FOUR_BITS.divergence * 1.1), "4-bit"),
+        (Terms(BF16, NF4, True), text(9.0), None),
+        (Terms(BF16, NF4, False), text(0.0, 20, 20 * kinds.FOUR_BITS.perplexity * 1.01), "become worse"),
+        (Terms(BF16, NF4, True), text(0.0, 20, 90), None),
+        (Terms(BF16, NF4, False), text(0.0, 20, 90, "random tokens"), None),
+        (Terms(BF16, NF4, False), text(0.0, None, 90), None),
+    ],
+)
+def test_a_text_tells_what_is_more_than_the_change_explains(
+    terms: Terms, found: Divergence, broken: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = judged(terms, found, monkeypatch)
+    assert broken in told.broken if broken and told.broken else told.broken == broken
+    json.dumps(told.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("random", "source", "words"),
+    [
+        (True, "random tokens", "cannot be judged: the weights are random"),
+        (False, "random tokens", "cannot be judged: there is no tokenizer"),
+        (False, "your prompts", "perplexity 20 -> 21 on 256 tokens (your prompts)"),
+    ],
+)
+def test_quality_is_judged_on_real_weights_and_words_alone(
+    random: bool, source: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = judged(Terms(BF16, NF4, random), text(0.1, 20, 21, source), monkeypatch)
+    assert told.quality is not None and words in told.quality

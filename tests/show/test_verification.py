@@ -13,8 +13,11 @@ from advisor.plan import Effect, Estimate, Memory, ModelReference, Plan, Speed, 
 from advisor.run.agreement import Agreement
 from advisor.run.applied import Applied
 from advisor.run.choices import Choice
+from advisor.run.distributions import Divergence
 from advisor.run.fallback import Attempt
 from advisor.run.figures import Failed, Measured, Measurement, Peak, Run
+from advisor.run.noise import Noise
+from advisor.run.shares import Share
 from advisor.run.verify import FAILS, HOLDS, NO_BETTER, SLOWER, Aim, Comparison, Verdict
 from advisor.setup import Setup
 from advisor.show.verification import rehearsal, screen
@@ -73,7 +76,9 @@ def applied(
     **more: Any,
 ) -> Applied:
     parts: dict[str, Any] = {"aim": AIM, "drift": 0.02, "drifted": False} | more
-    comparison = Comparison(before, after, verdict, agreement, parts["drift"], parts["drifted"])
+    comparison = Comparison(
+        before, after, verdict, agreement, parts["drift"], parts["drifted"], noise=parts.get("noise")
+    )
     if choices is None:
         choices = tuple(Choice(one, 0, one.summary) for one in STEPS)
     attempts = (Attempt(PLAN.setup, verdict),)
@@ -82,6 +87,13 @@ def applied(
 
 
 AGREED = Agreement(0.92, 0.75, 1.0, 0.008, "16-bit rounding differs between kernels", None)
+JUDGED = replace(
+    AGREED,
+    kind="16-bit rounding",
+    text=Divergence(0.0012, 0.03, 0.98, 0.009, 256, (21.5, 21.6), "your prompts"),
+    quality="perplexity 21.5 -> 21.6 on 256 tokens (your prompts)",
+)
+NOISE = Noise(3, 0.04, 0.02, 0.01, 0.07)
 HELD = Verdict(HOLDS, 6.0, 0.03, "6.00 times the speed; the same setup varies by 3%")
 SLOW = Verdict(SLOWER, 0.5, 0.03, "0.50 times the speed; the same setup varies by 3%")
 KILLED = Failed("load", "killed by SIGKILL, as the kernel does when memory runs out", "")
@@ -98,6 +110,17 @@ SCREENS = {
     "holds-memory": applied(side(1.0, 800), side(2.0, 400), replace(HELD, gain=2.0), aim=Aim("memory", True, False)),
     "no-gain": applied(side(1.0, 460), side(2.0, 460), SLOW, "no-gain"),
     "nothing-to-do": applied(side(1.0, 460), side(1.0, 460), HELD, "no-gain", choices=()),
+    "holds-step-by-step": replace(
+        applied(side(6.0, 460), side(1.0, 550), HELD, choices=ONE_LESS, agreement=AGREED, noise=NOISE),
+        shares={
+            "one-prompt-at-a-time": Share(6.0, 5.2, 90 * MIB, 80 * MIB, 6.0, 1.0, True),
+            "uncompiled-decoding": Share(0.5, 1.3, 0, None, 1.0, 2.0, False),
+        },
+    ),
+    "holds-one-request-of-own-prompts": replace(
+        applied(side(6.0, 460), side(1.0, 550), HELD, agreement=JUDGED, aim=Aim("latency", False, False)),
+        own_prompts=True,
+    ),
     "failed": applied(KILLED, KILLED, Verdict(FAILS, None, None, "at load: killed"), "failed"),
 }  # fmt: skip
 
