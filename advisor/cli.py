@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for add in (_diagnose, _apply, _check, _explain, _probe, _rule, _where, _demo):
+    for add in (_diagnose, _apply, _check, _explain, _run, _probe, _rule, _where, _demo):
         add(commands)
     return parser
 
@@ -94,11 +94,17 @@ _TAKEN_ALIKE = "this command never asks; taken so that scripts can give it to ev
 _SILENT = "wait for the text without asking for it"
 
 
-def _command(commands: _Commands, name: str, line: str, no_input: str = _TAKEN_ALIKE) -> argparse.ArgumentParser:
-    """A command with the options that all share. `no_input` says what --no-input does there."""
+def _command(
+    commands: _Commands, name: str, line: str, no_input: str = _TAKEN_ALIKE, json_file: bool = False
+) -> argparse.ArgumentParser:
+    """A command with the options that all share. `no_input` says what --no-input does there; with `json_file`, --json
+    names a file, because stdout is another program's."""
     parser = commands.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".")
     common = parser.add_argument_group("common options")
-    common.add_argument("--json", action="store_true", help="print the result as JSON to stdout")
+    if json_file:
+        common.add_argument("--json", metavar="FILE", help="write the result as JSON to a file")
+    else:
+        common.add_argument("--json", action="store_true", help="print the result as JSON to stdout")
     common.add_argument("--no-input", action="store_true", help=no_input)
     common.add_argument("--machine", metavar="FILE", help="a machine recorded with probe --json instead of this one")
     common.add_argument("--rules", metavar="DIR", action="append", help="add a folder of rules (repeatable)")
@@ -195,9 +201,19 @@ def _check(commands: _Commands) -> None:
     parser.add_argument("--limit-seconds", type=_count, metavar="N", help="longest time for one run of the model")
 
 
+_SNAPSHOT = "a file of torch.cuda.memory._dump_snapshot(): who holds the memory, by line of code"
+
+
 def _explain(commands: _Commands) -> None:
     parser = _command(commands, "explain", "explain a pasted out-of-memory traceback or another error", _SILENT)
     parser.add_argument("files", nargs="*", metavar="FILE", help="texts to explain; - or none: standard input")
+    parser.add_argument("--snapshot", metavar="FILE", help=_SNAPSHOT)
+
+
+def _run(commands: _Commands) -> None:
+    parser = _command(commands, "run", "run a program as it is, and explain it if it fails", json_file=True)
+    parser.usage = "perf-advisor run [options] -- COMMAND ..."
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND", help="the program and its arguments")
 
 
 def _probe(commands: _Commands) -> None:

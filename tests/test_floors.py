@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "advisor"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "files", "spoken", "knob_places", "old_names", "scratch", "inside_guard"),
-    ("facts", "yaml_lines", "child", "kept"),
+    ("facts", "yaml_lines", "child", "kept", "passing"),
     ("vocabulary", "code_facts", "clauses", "setup", "workload"),
     ("rule", "plan", "conflicts", "learnt"),
     (
@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "order",
     ),
     ("planner", "casebook", "planfile", "derived", "ruleschema", "subjects", "mending"),
-    ("diagnosing", "explaining", "applying", "where", "candidates"),
+    ("diagnosing", "explaining", "applying", "where", "candidates", "snapshot"),
     ("tuning",),
     ("show",),
     ("commands",),

@@ -47,7 +47,7 @@ def test_set_up_stands_in_the_first_25_lines() -> None:
 
 def test_options_that_the_readme_names_exist(capsys: pytest.CaptureFixture[str]) -> None:
     helps = ""
-    for command in ("diagnose", "apply", "check", "explain", "probe", "rule", "where", "demo"):
+    for command in ("diagnose", "apply", "check", "explain", "run", "probe", "rule", "where", "demo"):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
         helps += capsys.readouterr().out

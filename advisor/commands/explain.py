@@ -6,6 +6,7 @@ from pathlib import Path
 
 from advisor import errorbook, rulebook
 from advisor.commands import options as common
+from advisor.commands import snapshots
 from advisor.errors import Mistake, RequestError
 from advisor.explaining import explain
 from advisor.facts import Facts
@@ -15,12 +16,15 @@ STDIN = "-"
 
 def run(options: argparse.Namespace) -> int:
     """0 when every text was recognized, else 1. One JSON object a line with --json, in the order of the arguments."""
+    snapshot = snapshots.look(options.snapshot, options.json) if options.snapshot else None
+    if snapshot is not None and not options.files:
+        return 0
     texts = [(source, _text(source, options)) for source in options.files or [STDIN]]
-    rules = errorbook.load(rulebook.shipped() / "errors", *_own_folders(options))
-    machine = _machine(options)
+    rules = errorbook.load(rulebook.shipped() / "errors", *own_folders(options))
+    here = machine(options)
     known = True
     for source, text in texts:
-        diagnosis = explain(text, source, machine, rules)
+        diagnosis = explain(text, source, here, rules)
         known = known and diagnosis.recognized
         if options.json:
             common.print_json(diagnosis.to_json(), compact=True)
@@ -32,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     return 0 if known else 1
 
 
-def _own_folders(options: argparse.Namespace) -> list[Path]:
+def own_folders(options: argparse.Namespace) -> list[Path]:
     """The errors/ folder of each --rules folder that has one."""
     return [folder for name in options.rules or () if (folder := Path(name) / "errors").is_dir()]
 
@@ -51,7 +55,7 @@ def _text(source: str, options: argparse.Namespace) -> str:
         raise RequestError(Mistake(source, error.strerror or str(error))) from error
 
 
-def _machine(options: argparse.Namespace) -> Facts | None:
+def machine(options: argparse.Namespace) -> Facts | None:
     """The recorded machine, else this one as it was last probed: probing now would take seconds."""
     recorded = common.recorded_machine(options)
     return recorded if recorded is not None else common.last_machine()

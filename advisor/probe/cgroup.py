@@ -32,16 +32,16 @@ class Mount:
 
 def limits(root: Path = Path("/")) -> Limits:
     """The tightest limits over all levels; `root` is the file system to read, another one in tests."""
-    groups = own_groups(_text(root / "proc/self/cgroup"))
+    groups = own_groups(read(root / "proc/self/cgroup"))
     levels = [
         level
-        for mount in mounts(_text(root / "proc/self/mountinfo"))
+        for mount in mounts(read(root / "proc/self/mountinfo"))
         for controller in (mount.controllers or {""})
         if (group := groups.get(controller)) is not None
-        for level in _levels(root, mount, group)
+        for level in levels_of(root, mount, group)
     ]
     cores = [cores for level in levels if (cores := _quota(level)) is not None]
-    memory = [memory for level in levels if (memory := _memory(level)) is not None]
+    memory = [memory for level in levels if (memory := memory_limit(level)) is not None]
     return Limits(
         min(cores, default=None),
         min((limit for limit, _ in memory), default=None),
@@ -76,7 +76,7 @@ def _unescaped(path: str) -> str:
     return path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 
 
-def _levels(root: Path, mount: Mount, group: str) -> Iterator[Path]:
+def levels_of(root: Path, mount: Mount, group: str) -> Iterator[Path]:
     """The folders from the process's own group up to the mount point."""
     top = root / mount.place.lstrip("/")
     below = group.removeprefix(mount.group) if _is_below(group, mount.group) else ""
@@ -93,7 +93,7 @@ def _is_below(group: str, top: str) -> bool:
 
 def _quota(level: Path) -> float | None:
     """Cores' worth of time that one level grants, or None."""
-    words = _text(level / "cpu.max").split()
+    words = read(level / "cpu.max").split()
     if len(words) == 2:
         quota, period = _whole(words[0]), _whole(words[1])
     else:
@@ -101,7 +101,7 @@ def _quota(level: Path) -> float | None:
     return quota / period if quota and period and quota > 0 and period > 0 else None
 
 
-def _memory(level: Path) -> tuple[int, int | None] | None:
+def memory_limit(level: Path) -> tuple[int, int | None] | None:
     """(limit, what is left of it) in bytes of one level, or None where it has no limit."""
     limit, used, prefix = _number(level / "memory.max"), _number(level / "memory.current"), ""
     if limit is None:
@@ -111,7 +111,7 @@ def _memory(level: Path) -> tuple[int, int | None] | None:
         return None
     if used is None:
         return limit, None
-    return limit, min(limit, max(0, limit - used + _page_cache(_text(level / "memory.stat"), prefix)))
+    return limit, min(limit, max(0, limit - used + _page_cache(read(level / "memory.stat"), prefix)))
 
 
 def _page_cache(text: str, prefix: str) -> int:
@@ -121,7 +121,7 @@ def _page_cache(text: str, prefix: str) -> int:
 
 
 def _number(path: Path) -> int | None:
-    return _whole(_text(path))
+    return _whole(read(path))
 
 
 def _whole(text: str) -> int | None:
@@ -132,7 +132,7 @@ def _whole(text: str) -> int | None:
         return None
 
 
-def _text(path: Path) -> str:
+def read(path: Path) -> str:
     """The file's text; empty where there is none or it may not be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
