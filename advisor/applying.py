@@ -199,7 +199,7 @@ class _Bench:
 
     def try_out(self, setup: Setup) -> Measurement:
         """Measure `setup`, unless its knobs do not go together or it would fill the memory of the host."""
-        name = "baseline" if setup == self.plan.baseline else "plan" if setup == self.plan.setup else "without a step"
+        name = "baseline" if setup == self.plan.baseline else "plan" if setup == self.plan.setup else "another way"
         if refusal := conflict(setup) or self._too_large(setup):
             self.heard(f"{name}: not run, {refusal}")
             return Failed("start", refusal, "")

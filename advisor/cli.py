@@ -189,6 +189,8 @@ def _apply(commands: _Commands) -> None:
     parser.add_argument("--export", metavar="FILE.py", help="write the final setup as a program of its own")
     parser.add_argument("--report", metavar="FILE.html", help="write the result as a page")
     parser.add_argument("--limit-seconds", type=_count, metavar="N", help="longest time for one run of the model")
+    parser.add_argument("--install", action="store_true", help="install what the plan needs and lacks, after a yes")
+    parser.add_argument("--yes", action="store_true", help="with --install: yes, without being asked")
 
 
 def _check(commands: _Commands) -> None:

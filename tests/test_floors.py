@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "order",
     ),
     ("planner", "casebook", "planfile", "derived", "ruleschema", "subjects", "mending"),
-    ("diagnosing", "explaining", "applying", "where", "candidates", "snapshot"),
+    ("diagnosing", "explaining", "installing", "applying", "where", "candidates", "snapshot"),
     ("tuning",),
     ("show",),
     ("commands",),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from advisor import applying, own_runs, planfile, rulebook, tuning
 from advisor.applying import Applied, Budget
+from advisor.commands import install
 from advisor.commands import options as common
 from advisor.commands.failures import explainer
 from advisor.errors import Mistake, RequestError
@@ -32,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
     plan, prompts = with_prompts(plan, options.prompts, python)
     if options.dry_run:
         return _dry_run(plan, python, options)
+    install.offer(plan, python, options)
     talk = terminal.talk()
 
     def heard(line: str) -> None:
