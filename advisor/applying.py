@@ -95,7 +95,9 @@ def apply(
     known: Measurement | None = None
     if setup_of(plan.baseline, choices) == plan.baseline:
         known = bench.try_out(plan.baseline)
-        mended = healer.mended(plan.baseline, (), known, {plan.baseline}, False) if isinstance(known, Failed) else None
+        mended = (
+            healer.mended(plan.baseline, choices, known, {plan.baseline}, False) if isinstance(known, Failed) else None
+        )
         if mended is None:
             return _kept_as_it_is(plan, bench, aim, began, climbed, known, healer)
         climbed = Climbed(mended, {})
