@@ -37,6 +37,8 @@ def _implied(setup: Setup) -> dict[str, tuple[Value, str]]:
         found["compile_mode"] = ("default", "torch's default")
     if setup.cache_implementation == "quantized":
         found["cache_backend"] = ("quanto", "default of a quantized cache")
+    if setup.engine == "serve":
+        found["batching"] = ("loop", "transformers serve answers one request after another unless told otherwise")
     return found
 
 

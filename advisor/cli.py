@@ -137,6 +137,7 @@ _QUANTIZE = (
     "when weights may be quantized: never, only to make the model fit, or for speed and memory too (default: to_fit)"
 )
 _PROMPTS = 'your own prompts: one a line, or JSON with {"prompt": "..."} or {"input_ids": [...]}'
+_RATE = "measure under load: requests of all lengths arrive by chance, R a second, while others are being answered"
 _SET = "a part of your present setup, like dtype=float32; --list-knobs lists the names (repeatable)"
 
 
@@ -191,6 +192,8 @@ def _apply(commands: _Commands) -> None:
     parser.add_argument("--limit-seconds", type=_count, metavar="N", help="longest time for one run of the model")
     parser.add_argument("--install", action="store_true", help="install what the plan needs and lacks, after a yes")
     parser.add_argument("--yes", action="store_true", help="with --install: yes, without being asked")
+    parser.add_argument("--request-rate", type=_factor, metavar="R", help=_RATE)
+    parser.add_argument("--requests", type=_count, metavar="N", help="requests of one run at that rate (default: 32)")
 
 
 def _check(commands: _Commands) -> None:

@@ -4,6 +4,7 @@ Only what lies in the setup itself is told here. What a machine or a version mus
 depends on the number of prompts is refused when the program is written.
 """
 
+from advisor.process_conflicts import process_conflict
 from advisor.setup import Setup
 
 BITSANDBYTES = ("bnb_int8", "bnb_nf4", "bnb_nf4_double", "bnb_fp4")
@@ -24,7 +25,8 @@ def skips_compilation(setup: Setup) -> bool:
 def conflict(setup: Setup) -> str | None:
     """Why these knobs do not go together, or None. Each reason was seen by running it or stands in the library."""
     return (
-        _compile_conflict(setup)
+        process_conflict(setup)
+        or _compile_conflict(setup)
         or _cache_conflict(setup)
         or (_continuous_conflict(setup) if setup.batching == "continuous" else None)
         or _speculation_conflict(setup)

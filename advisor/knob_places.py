@@ -45,6 +45,7 @@ KNOB_PLACES: dict[str, tuple[str, ...]] = {
     "huge_pages": ("torch:Tensor",),
     "allocator": ("torch.cuda.memory:memory_snapshot",),
     "page_size": (f"{_CONTINUOUS}(page_size)",),
+    "engine": (f"{_CALL}.generate", "transformers.cli.serve:Serve"),
     "adapters": ("transformers.integrations.peft:PeftAdapterMixin.add_adapter", "peft:LoraConfig"),
     "optimizer": (f"{_TRAIN}(optim)",),
     "mixed_precision": (f"{_TRAIN}(bf16)", f"{_TRAIN}(fp16)"),

@@ -132,6 +132,11 @@ class Setup:
     interop_threads: int | None = _knob("CPU threads that run operators side by side", Kind.COUNT)
     huge_pages: bool | None = _knob("torch asks Linux for huge pages for large CPU tensors", Kind.FLAG)
     allocator: str | None = _knob("setting of torch's GPU memory allocator", Kind.NAME, ALLOCATORS)
+    engine: str | None = _knob(
+        "what answers requests: generate in your own process, or the server of transformers",
+        Kind.NAME,
+        ("generate", "serve"),
+    )
     adapters: str | None = _knob("what is trained: all weights, or adapters beside them", Kind.NAME, ("none", "lora"))
     optimizer: str | None = _knob(
         "optimizer of training", Kind.NAME, ("adamw", "adamw_8bit", "paged_adamw_8bit", "adafactor")

@@ -10,6 +10,29 @@ GOALS = ("latency", "throughput", "memory", "fit")
 TASKS = ("generate", "encode", "train")
 QUANTIZE = ("never", "to_fit", "freely")
 LARGEST = 10_000_000
+USUAL_REQUESTS = 32
+"""Requests of one run where the user names no number: a choice. The 95th percentile of 32 is the second longest."""
+MOST_REQUESTS = 1000
+"""Requests of one run at most: each waits in a thread of its own where a server is asked."""
+MOST_PER_SECOND = 10_000.0
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """`requests` in one run, `rate_per_second` of them on average; without a rate all are there at once."""
+
+    requests: int
+    rate_per_second: float | None
+
+
+def wrong_arrivals(arrivals: Arrivals) -> str | None:
+    """Why these arrivals cannot be made, or None."""
+    rate = arrivals.rate_per_second
+    if not 1 <= arrivals.requests <= MOST_REQUESTS:
+        return f"{arrivals.requests} requests are not between 1 and {MOST_REQUESTS}"
+    if rate is not None and not 0 < rate <= MOST_PER_SECOND:
+        return f"{rate} requests a second are not above 0 and up to {MOST_PER_SECOND:.0f}"
+    return None
 
 
 @dataclass(frozen=True)
@@ -39,6 +62,9 @@ class Workload:
     quantize: str = "to_fit"
     stated: tuple[str, ...] = ()
     """The names that the user gave or answered; all others are assumed."""
+    arrivals: Arrivals | None = None
+    """Requests that come by themselves while others are answered, in place of the prompts at hand. Only measuring knows
+    them: no plan file holds them."""
 
     @property
     def total_tokens(self) -> int:
@@ -58,7 +84,8 @@ class Workload:
         return Facts(found)
 
     def to_json(self) -> dict[str, Any]:
-        return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
+        names = [f.name for f in fields(self) if f.name != "arrivals"]
+        return {name: list(v) if isinstance(v := getattr(self, name), tuple) else v for name in names}
 
 
 YES_NO = ((True, "yes"), (False, "no"))

@@ -35,6 +35,16 @@ from advisor.setup import Setup, knobs
         ({"sdpa_backend": "mem_efficient", "device": "cpu"}, "no mem_efficient kernel for CPUs"),
         ({"sdpa_backend": "flash", "device": "cuda", "cache_implementation": "static"}, "takes no mask"),
         ({"sdpa_backend": "math", "batching": "continuous"}, "chooses its own attention"),
+        ({"engine": "serve", "batching": "padded"}, "pads no batches"),
+        ({"engine": "serve", "speculation": "prompt_lookup"}, "no option for speculation"),
+        ({"engine": "serve", "max_memory": ("0=10GiB",)}, "no option for max_memory"),
+        ({"engine": "serve", "quantization": "bnb_nf4"}, "cannot be told quantization=bnb_nf4"),
+        ({"engine": "serve", "attn_implementation": "flash_attention_4"}, "does not take flash_attention_4"),
+        ({"engine": "serve", "cache_implementation": "static"}, "neither without the other"),
+        (
+            {"engine": "serve", "cache_implementation": "static", "compile": "generate", "device": "cpu"},
+            "on accelerators only",
+        ),
     ],
 )
 def test_what_the_library_refuses(values: dict[str, Any], told: str) -> None:

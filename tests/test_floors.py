@@ -11,6 +11,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "files", "spoken", "knob_places", "old_names", "scratch", "inside_guard"),
     ("facts", "yaml_lines", "child", "kept", "passing"),
     ("vocabulary", "code_facts", "clauses", "setup", "workload"),
+    ("process_conflicts",),
     ("rule", "plan", "conflicts", "learnt"),
     (
         "engine",

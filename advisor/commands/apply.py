@@ -10,6 +10,7 @@ from advisor.applying import Applied, Budget
 from advisor.commands import install
 from advisor.commands import options as common
 from advisor.commands.failures import explainer
+from advisor.commands.load import under_load
 from advisor.errors import Mistake, RequestError
 from advisor.estimate import formula
 from advisor.files import why_unwritable
@@ -31,8 +32,9 @@ def run(options: argparse.Namespace) -> int:
     python = common.target_python(options)
     _check_places(options)
     plan, prompts = with_prompts(plan, options.prompts, python)
+    loaded = under_load(plan, options.request_rate, options.requests)
     if options.dry_run:
-        return _dry_run(plan, python, options)
+        return _dry_run(loaded, python, options)
     install.offer(plan, python, options)
     talk = terminal.talk()
 
@@ -41,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
     tuned = _tuned(plan, python, options, heard)
     asked, plan = plan, plan if tuned is None else tuning.retold(plan, tuned)
+    plan = under_load(plan, options.request_rate, options.requests)
     applied = applying.apply(
         plan,
         python,
@@ -92,6 +95,8 @@ def note_runs(plan: Plan) -> Callable[[Setup, Measured], None]:
         return lambda _setup, _measured: None
 
     def note(setup: Setup, measured: Measured) -> None:
+        if measured.serving is not None:
+            return  # what waits for arrivals, or goes through a server, is not what is predicted
         told = formula.uncorrected(plan.model_facts, plan.machine, load, setup)
         about = {
             "model_type": plan.model_facts.text("model.type"),

@@ -3,15 +3,33 @@
 import statistics
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from advisor.run.distributions import Distributions
 
 
 @dataclass(frozen=True)
+class Served:
+    """What became of requests that arrived one by one. Seconds count from each one's own arrival: to its first token
+    (ttft) and to its whole answer (latency). A percentile is the smallest value that so many do not exceed."""
+
+    requests: int
+    ttft_p50_seconds: float
+    ttft_p95_seconds: float
+    latency_p50_seconds: float
+    latency_p95_seconds: float
+    tokens_per_second: float
+    requests_per_second: float
+
+
+@dataclass(frozen=True)
 class Run:
-    """One request: all prompts at hand. `neighbour_cores` is what other programs used of our cores meanwhile."""
+    """One request: all prompts at hand. `neighbour_cores` is what other programs used of our cores meanwhile.
+
+    With `serving` it is a round of requests that arrived by themselves, and `seconds` go from the first arrival to the
+    last answer.
+    """
 
     seconds: float
     ttft_seconds: float | None
@@ -19,6 +37,7 @@ class Run:
     total_tokens_per_second: float
     neighbour_cores: float | None
     disturbed: bool
+    serving: Served | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,15 @@ class Measured:
         return max((peak for peak in (self.load_peak.device_bytes, self.run_peak.device_bytes) if peak), default=None)
 
     @property
+    def serving(self) -> Served | None:
+        """What became of requests that arrived one by one: the median of each figure over the counted runs."""
+        rounds = [run.serving for run in self.counted if run.serving is not None]
+        if not rounds:
+            return None
+        middle = {f.name: statistics.median(getattr(one, f.name) for one in rounds) for f in fields(Served)}
+        return replace(rounds[0], **{name: value for name, value in middle.items() if name != "requests"})
+
+    @property
     def spread(self) -> float:
         """How far the counted runs lie apart, as a share of their median."""
         return spread([run.seconds for run in self.counted])
@@ -142,6 +170,7 @@ class Measured:
             "device": self.device,
             "threads": self.threads,
             "versions": dict(self.versions),
+            **({} if self.serving is None else {"serving": vars(self.serving)}),
         }
 
 

@@ -59,7 +59,9 @@ def generate_lines(subject: Subject, setup: Setup) -> Lines:
     ]
     # Continuous batching generates in a thread of its own, where tensors of this mode may not be written to.
     before = (
-        [] if setup.batching == "continuous" else [*_padded(setup), *own_cache_lines(setup), "@torch.inference_mode()"]
+        []
+        if setup.batching == "continuous"
+        else [*padded_lines(setup), *own_cache_lines(setup), "@torch.inference_mode()"]
     )
     return [
         *before,
@@ -69,7 +71,7 @@ def generate_lines(subject: Subject, setup: Setup) -> Lines:
     ]
 
 
-def _padded(setup: Setup) -> Lines:
+def padded_lines(setup: Setup) -> Lines:
     """The function that pads prompts to one length; the library's own way needs a tokenizer."""
     width = ["width = max(len(prompt) for prompt in prompts)"]
     if setup.pad_to_multiple_of:
@@ -99,7 +101,7 @@ def _calls(subject: Subject, setup: Setup) -> Lines:
     return [
         "ends = model.generation_config.eos_token_id or 0",
         "pad = ends[0] if isinstance(ends, list) else ends  # the mask hides it, so any token will do",
-        *_compile_configuration(setup),
+        *compile_configuration(setup),
         *([INPUT_DEVICE] if spread(setup) else []),
         f"order = {order}",
         "made = [None] * len(prompts)",
@@ -136,7 +138,7 @@ def own_arguments_lines(subject: Subject, setup: Setup) -> Lines:
     """Lines that leave in `arguments` what the knobs of `setup` say to model.generate, for a user's own calls."""
     # One's own calls differ in length and number of prompts, so that no one cache serves them all.
     setup = replace(setup, keep_cache=None)
-    return [*_compile_configuration(setup), *call("arguments = dict", knob_arguments(subject, setup), 0)]
+    return [*compile_configuration(setup), *call("arguments = dict", knob_arguments(subject, setup), 0)]
 
 
 def knob_arguments(subject: Subject, setup: Setup) -> list[str]:
@@ -168,7 +170,8 @@ def _cache_arguments(setup: Setup) -> list[str]:
     return arguments
 
 
-def _compile_configuration(setup: Setup) -> Lines:
+def compile_configuration(setup: Setup) -> Lines:
+    """Lines that leave what generate is told of compilation in `compile_config`; none where nothing is compiled."""
     if setup.compile != "generate":
         return []
     given = []
@@ -183,14 +186,13 @@ def _compile_configuration(setup: Setup) -> Lines:
     return [f"compile_config = CompileConfig({', '.join(given)})", *forced]
 
 
-def _continuous(subject: Subject, setup: Setup) -> Lines:
+def batch_limits(subject: Subject, setup: Setup, in_flight: int) -> Lines:
+    """Lines that make the `config` of continuous batching for `in_flight` requests of `longest` tokens at most."""
     page_name = "block_size" if subject.older_than(PAGE_SIZE_SINCE) else "page_size"
-    in_flight = literal(setup.batch_size or prompts_at_hand(subject.workload))
     page = f'{CPU_PAGE_TOKENS} if model.device.type == "cpu" else {PAGE_TOKENS}'
     tokens = f"min({MOST_BATCH_TOKENS}, max(longest, {in_flight} * PROMPT_TOKENS))"
     return [
         f"page = {page if setup.page_size is None else literal(setup.page_size)}",
-        "longest = max(len(prompt) for prompt in prompts) + NEW_TOKENS",
         *call(
             "config = ContinuousBatchingConfig",
             [
@@ -200,6 +202,13 @@ def _continuous(subject: Subject, setup: Setup) -> Lines:
             ],
             0,
         ),
+    ]
+
+
+def _continuous(subject: Subject, setup: Setup) -> Lines:
+    return [
+        "longest = max(len(prompt) for prompt in prompts) + NEW_TOKENS",
+        *batch_limits(subject, setup, setup.batch_size or prompts_at_hand(subject.workload)),
         "settings = GenerationConfig(max_new_tokens=NEW_TOKENS, do_sample=False)  # no end token: exact lengths",
         "results = list(",
         "    model.generate_batch(",

@@ -28,23 +28,36 @@ def cpu_busy_seconds() -> float | None:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def own_cpu_seconds() -> float:
+def own_cpu_seconds(helpers: tuple[int, ...] = ()) -> float:
+    """Processor time of this process, of its children that have ended, and of the running processes `helpers`."""
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    own = times.user + times.system + times.children_user + times.children_system
+    return own + sum(cpu_seconds(helper) for helper in helpers)
+
+
+def cpu_seconds(process: int) -> float:
+    """Processor time of a running process; 0 where the kernel does not tell (Linux only)."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0.0
+    # Behind the name in brackets: state is field 3, user and system time are 14 and 15.
+    parts = text.rpartition(")")[2].split()
+    return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Neighbours:
-    """How much of this process's cores others have used since this was made."""
+    """How much of this process's cores others have used since this was made; `helpers` are processes of our own."""
 
-    def __init__(self, needed_cores: int) -> None:
-        self.needed_cores = needed_cores
-        self.busy, self.own, self.at = cpu_busy_seconds(), own_cpu_seconds(), time.perf_counter()
+    def __init__(self, needed_cores: int, helpers: tuple[int, ...] = ()) -> None:
+        self.needed_cores, self.helpers = needed_cores, helpers
+        self.busy, self.own, self.at = cpu_busy_seconds(), own_cpu_seconds(helpers), time.perf_counter()
 
     def seconds(self) -> float | None:
         busy = cpu_busy_seconds()
         if busy is None or self.busy is None:
             return None
-        return max(0.0, (busy - self.busy) - (own_cpu_seconds() - self.own))
+        return max(0.0, (busy - self.busy) - (own_cpu_seconds(self.helpers) - self.own))
 
     def disturb(self) -> bool:
         """Whether others held cores that this process would have used."""
@@ -69,12 +82,16 @@ def reset_peaks() -> bool:
     return True
 
 
-def resident() -> dict[str, int | None]:
-    """Resident memory at its peak and now, in bytes; what is mapped from files (safetensors) apart."""
+def resident(process: str = "self") -> dict[str, int | None]:
+    """Resident memory at its peak and now, in bytes; what is mapped from files (safetensors) apart.
+
+    Of another process than this one nothing is known where there is no /proc.
+    """
     try:
-        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        text = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
     except OSError:
-        return {"peak_bytes": _peak_without_proc(), "anonymous_bytes": None, "file_bytes": None}
+        peak = _peak_without_proc() if process == "self" else None
+        return {"peak_bytes": peak, "anonymous_bytes": None, "file_bytes": None}
     found = {
         name: int(kib) * 1024 for name, kib in re.findall(r"^(VmHWM|RssAnon|RssFile):\s+(\d+) kB", text, re.MULTILINE)
     }

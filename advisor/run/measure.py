@@ -12,7 +12,7 @@ from typing import Any
 
 from advisor import child
 from advisor.run import distributions
-from advisor.run.figures import Failed, Logits, Measured, Measurement, Peak, Run
+from advisor.run.figures import Failed, Logits, Measured, Measurement, Peak, Run, Served
 
 WORKER = Path(__file__).with_name("worker.py")
 LOGIT_PROMPTS = 8
@@ -80,7 +80,7 @@ def measured_from(answer: dict[str, Any]) -> Measured:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: the answer is not as agreed.
     """
-    runs = tuple(Run(**run) for run in answer["runs"])
+    runs = tuple(_run(run) for run in answer["runs"])
     if not runs or not all(run.seconds > 0 for run in runs):
         raise ValueError("no timed run")
     return Measured(
@@ -97,6 +97,11 @@ def measured_from(answer: dict[str, Any]) -> Measured:
         free_bytes=answer["load"].get("free_bytes"),
         distributions=distributions.read(answer.get("distributions")),
     )
+
+
+def _run(data: dict[str, Any]) -> Run:
+    serving = data.get("serving")
+    return Run(**{**data, "serving": None if serving is None else Served(**serving)})
 
 
 def _peak(data: dict[str, Any]) -> Peak:

@@ -9,15 +9,19 @@ Plans travel, so every value that enters the text is checked against the knob's 
 
 from advisor.conflicts import spread
 from advisor.errors import PlanError
+from advisor.run import arrivals, serve_engine
 from advisor.run.generating import generate_lines, prompts_at_hand
 from advisor.run.loading import load_lines, saved_first
 from advisor.run.process_wide import environment_lines
 from advisor.run.quantizing import configuration_class, torchao_class
 from advisor.run.refusals import refusals
+from advisor.run.serving import arrivals_of, serve_lines
 from advisor.run.source import Lines, literal, table
 from advisor.run.subject import SEED, Subject
 from advisor.setup import Setup
 from advisor.workload import Workload
+
+TITLE = '"""Loads a model, generates, and prints the speed. Written by perf-advisor; yours to change."""'
 
 
 def recipe(subject: Subject, setup: Setup) -> str:
@@ -28,32 +32,40 @@ def recipe(subject: Subject, setup: Setup) -> str:
     """
     if mistakes := refusals(subject, setup):
         raise PlanError(*mistakes)
-    parts = [
-        [*_header(subject, setup), "", *_constants(subject)],
-        load_lines(subject, setup),
-        _prompts(subject.workload),
-        generate_lines(subject, setup),
-        _main(subject),
-    ]
+    parts = [[*_header(subject, setup), "", *_constants(subject, setup)], *_functions(subject, setup)]
     return "\n\n\n".join("\n".join(part) for part in parts) + '\n\n\nif __name__ == "__main__":\n    main()\n'
 
 
+def _functions(subject: Subject, setup: Setup) -> list[Lines]:
+    """The functions of the program: `generate()` for prompts together, `serve()` for requests that arrive alone."""
+    found = arrivals_of(subject, setup)
+    load = load_lines(subject, setup)
+    if found is None:
+        return [load, _prompts(subject.workload), generate_lines(subject, setup), _main(subject)]
+    serve = serve_lines(subject, setup)
+    if setup.engine == "serve":
+        load, serve = serve_engine.load_lines(subject, setup), serve_engine.serve_lines()
+    return [load, arrivals.request_lines(subject.workload, found), serve, arrivals.main_lines()]
+
+
 def _header(subject: Subject, setup: Setup) -> Lines:
-    modules = ["random", "statistics", "time"]
+    if setup.engine == "serve":
+        return [TITLE, "", *serve_engine.imports(subject)]
+    modules = ["random", "time"] if arrivals_of(subject, setup) else ["random", "statistics", "time"]
     if spread(setup) or (subject.random_weights and saved_first(setup)):
         modules.append("tempfile")
     environment = environment_lines(subject, setup)
     modules += ["os"] if environment else []
     names = ["AutoModelForCausalLM"]
     names += ["AutoConfig"] if subject.random_weights else []
-    names += ["AutoTokenizer"] if subject.tokenizer else []
+    names += ["AutoTokenizer"] if subject.tokenizer and arrivals_of(subject, setup) is None else []
     names += [made] if (made := configuration_class(setup)) else []
     names += ["CompileConfig"] if setup.compile == "generate" else []
     names += ["ContinuousBatchingConfig", "GenerationConfig"] if setup.batching == "continuous" else []
     names += ["StaticCache"] if setup.keep_cache else []
     torchao = torchao_class(subject, setup)
     return [
-        '"""Loads a model, generates, and prints the speed. Written by perf-advisor; yours to change."""',
+        TITLE,
         "",
         *(f"import {module}" for module in sorted(modules)),
         "",
@@ -65,17 +77,20 @@ def _header(subject: Subject, setup: Setup) -> Lines:
     ]
 
 
-def _constants(subject: Subject) -> Lines:
+def _constants(subject: Subject, setup: Setup) -> Lines:
     workload = subject.workload
     lines = [] if subject.config is not None else [f"MODEL = {literal(subject.reference.name)}"]
     if subject.config is not None:
         lines += table("CONFIG", subject.config)
+    if found := arrivals_of(subject, setup):
+        lines += arrivals.constants(found)
+    else:
+        lines.append(f"PROMPTS = {literal(prompts_at_hand(workload))}")
     lines += [
-        f"PROMPTS = {literal(prompts_at_hand(workload))}",
         f"PROMPT_TOKENS = {literal(workload.prompt_tokens)}",
         f"NEW_TOKENS = {literal(workload.new_tokens)}",
     ]
-    if subject.tokenizer:
+    if subject.tokenizer and arrivals_of(subject, setup) is None:
         lines.append("TEXTS = []  # your own prompts; while empty, the speed is measured with random tokens")
     return lines
 

@@ -8,8 +8,11 @@ from advisor.conflicts import conflict, quantizes, speculates
 from advisor.errors import Mistake
 from advisor.plan import MODEL_KINDS
 from advisor.run.generating import CONTINUOUS_SINCE, prompts_at_hand, prompts_per_call
+from advisor.run.serve_engine import SERVE_SINCE
+from advisor.run.serving import arrivals_of
 from advisor.run.subject import Subject
 from advisor.setup import Setup, knobs, unusable
+from advisor.workload import wrong_arrivals
 
 # The first transformers that knows what a knob is written as.
 EXPERTS_SINCE = Version("5.0")
@@ -90,12 +93,19 @@ def _workload(subject: Subject, setup: Setup) -> Iterator[Mistake]:
     rows = min(prompts_per_call(subject.workload, setup), prompts_at_hand(subject.workload))
     if speculates(setup) and rows > 1:
         yield Mistake("setup.speculation", f"takes one prompt in a call, not {rows}", "set batching to loop")
+    if (found := arrivals_of(subject, setup)) and (wrong := wrong_arrivals(found)):
+        yield Mistake("requests", wrong)
+    if setup.keep_cache and subject.workload.arrivals is not None:
+        yield Mistake("setup.keep_cache", "one cache does not fit requests of all lengths", "set keep_cache to no")
+    if setup.engine == "serve" and not (subject.random_weights or subject.tokenizer):
+        yield Mistake("setup.engine", "transformers serve takes text, and no tokenizer lies beside the weights")
 
 
 def _versions(subject: Subject, setup: Setup) -> Iterator[Mistake]:
     package = (setup.quantization or "").partition("_")[0]
     needs = {
         "batching": CONTINUOUS_SINCE if setup.batching == "continuous" else None,
+        "engine": SERVE_SINCE if setup.engine == "serve" else None,
         "experts_implementation": EXPERTS_SINCE if setup.experts_implementation else None,
         "use_kernels": KERNELS_SINCE if setup.use_kernels else None,
         "prefill_chunk_size": CHUNKS_SINCE if setup.prefill_chunk_size else None,

@@ -5,13 +5,14 @@ baseline, plan, baseline, plan; the baseline measured twice shows how far the sa
 plan that does not clearly exceed that is measured again, at most MOST_ROUNDS times (see noise.py).
 """
 
+import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from advisor.run.acceptance import CANNOT, DRAFTS, differ_in_drafting
 from advisor.run.agreement import Agreement, Terms, agreement
-from advisor.run.figures import Failed, Measured, Measurement, pooled, spread
+from advisor.run.figures import Failed, Measured, Measurement, Run, pooled, spread
 from advisor.run.noise import BOLD, LEAST, Noise, gain, noise, reach
 from advisor.setup import Setup
 
@@ -159,12 +160,21 @@ def judged_by_memory(aim: Aim, baseline: Measurement, plan: Measurement) -> bool
 
 def request_seconds(measured: Measured, aim: Aim) -> float:
     """Seconds of one request: in a process that serves one alone, of its first, compilation included."""
-    return measured.seconds if aim.repeats else sum(measured.first_seconds) / len(measured.first_seconds)
+    if aim.repeats:
+        return statistics.median(judged_seconds(run, aim) for run in measured.counted)
+    return sum(measured.first_seconds) / len(measured.first_seconds)
+
+
+def judged_seconds(run: Run, aim: Aim) -> float:
+    """What is judged of one run. Of requests that arrive by themselves and should be answered sooner it is the latency
+    that 95 of 100 keep: a service is promised by what its unlucky users wait, and the median hides a queue. For
+    throughput it is the time until all are answered."""
+    return run.serving.latency_p95_seconds if run.serving and aim.goal == "latency" else run.seconds
 
 
 def _within(measured: Measured, aim: Aim) -> float:
     """How far the runs inside a process lie apart; a process has one first request."""
-    return spread([run.seconds for run in measured.counted]) if aim.repeats else 0.0
+    return spread([judged_seconds(run, aim) for run in measured.counted]) if aim.repeats else 0.0
 
 
 def _judge_memory(before: list[float], after: list[float]) -> Verdict:

@@ -242,6 +242,9 @@ def own_prompts(request: dict[str, Any], model: Any) -> list[list[int]] | None:
 def measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     say("import")
     recipe = recipe_module(request["recipe"], folder)
+    if hasattr(recipe, "serve"):
+        serving = module_at(Path(__file__).resolve().with_name("inside_serving.py"))
+        return dict(serving.measure(sys.modules[__name__], request, recipe))
     import torch
 
     say("load")

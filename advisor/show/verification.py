@@ -13,7 +13,7 @@ from advisor.plan import Estimate, Plan
 from advisor.run.applied import Applied
 from advisor.run.figures import Failed, Measured, Measurement
 from advisor.run.verify import HOLDS
-from advisor.show import healing
+from advisor.show import healing, serving
 from advisor.show.terminal import factor, rate, seconds, settings, size
 from advisor.show.waterfall import waterfall
 
@@ -50,7 +50,11 @@ def _figures(plan: Plan, applied: Applied) -> Table:
         table.add_column(title, justify="right", no_wrap=True, style="dim" if title == "predicted" else "")
     reached = applied.attempts[-1].setup if applied.attempts else applied.setup
     foretold = plan.estimate if reached == plan.setup else None
-    for row in _rows(applied.baseline, plan.baseline_estimate, applied.comparison.plan, foretold):
+    if serving.is_served(applied):
+        rows = serving.rows(applied)
+    else:
+        rows = _rows(applied.baseline, plan.baseline_estimate, applied.comparison.plan, foretold)
+    for row in rows:
         table.add_row(*row[: 1 + len(titles)])
     return table
 

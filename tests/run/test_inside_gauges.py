@@ -64,7 +64,7 @@ def test_disturbed_is_who_loses_cores(
 ) -> None:
     busy = iter([0.0, others if others is not None else None])
     monkeypatch.setattr(gauges, "cpu_busy_seconds", lambda: next(busy))
-    monkeypatch.setattr(gauges, "own_cpu_seconds", lambda: 0.0)
+    monkeypatch.setattr(gauges, "own_cpu_seconds", lambda _: 0.0)
     monkeypatch.setattr(gauges.os, "sched_getaffinity", lambda _: range(cores), raising=False)
     clock = iter([10.0, 10.0 + wall])
     monkeypatch.setattr(gauges.time, "perf_counter", lambda: next(clock))

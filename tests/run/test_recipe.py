@@ -296,7 +296,7 @@ def one_at_a_time(setup: Setup) -> Setup:
 
 @given(setups.map(one_at_a_time).filter(lambda setup: conflict(setup) is None), st.booleans(), st.booleans())
 def test_every_setup_without_conflict_is_a_program(setup: Setup, random: bool, tokenizer: bool) -> None:
-    subject = replace(SUBJECT, random_weights=random, tokenizer=tokenizer)
+    subject = replace(SUBJECT, random_weights=random, tokenizer=tokenizer or setup.engine == "serve")
     compile(recipe(subject, setup), "recipe.py", "exec")
 
 
