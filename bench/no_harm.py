@@ -25,15 +25,16 @@ from advisor.commands.failures import explainer
 from advisor.conflicts import conflict
 from advisor.files import write_whole
 from advisor.plan import Plan
-from advisor.run.figures import Measured, pooled
+from advisor.run.figures import Measured
 from advisor.run.measure import measure
 from advisor.run.recipe import recipe
-from advisor.run.verify import FAILS, judge
+from advisor.run.verify import FAILS, HOLDS, judge_rounds
+from advisor.subjects import subject
 
 ROUNDS = 2
 CLEAR_GAIN = 1.5
 """Above this gain one more round says enough."""
-QUICK = Budget(run_seconds=1.0, patience_seconds=4.0, limit_seconds=90.0, attempts=4, total_seconds=60.0, retries=1)
+QUICK = Budget(run_seconds=0.7, patience_seconds=3.0, limit_seconds=90.0, attempts=4, total_seconds=60.0, retries=1)
 WIDTHS = {  # hidden, intermediate, layers, heads: about 2, 8, 30 and 150 million parameters
     "tiny": (128, 352, 4, 4),
     "small": (256, 704, 6, 4),
@@ -134,20 +135,26 @@ def checked(plan: Plan, found: Applied) -> dict[str, Any] | None:
     """The setup that was kept against the user's own, measured anew; None where nothing was changed."""
     if found.outcome != "holds":
         return None
-    about = applying.subject(plan, "random")
+    about = subject(plan, "random")
     sides: tuple[list[Measured], list[Measured]] = ([], [])
     clear = (found.comparison.verdict.gain or 0) > CLEAR_GAIN
     for _ in range(1 if clear else ROUNDS):
         for side, chosen in zip(sides, (found.baseline_setup, found.setup), strict=True):
             if conflict(chosen) is None:
-                got = measure(sys.executable, recipe(about, chosen), chosen.batching != "continuous", 1.0, 90.0, 4.0)
+                clocked = chosen.batching != "continuous" and chosen.speculation in (None, "none")
+                got = measure(sys.executable, recipe(about, chosen), clocked, 1.0, 90.0, 4.0)
                 side += [got] if isinstance(got, Measured) else []
     if not sides[0] or not sides[1]:
-        return {"verdict": "holds" if sides[1] else "fails", "gain": None, "noise": None}
-    verdict = judge(pooled(sides[0]), pooled(sides[1]), found.aim)
-    first, last = (side[0].seconds / side[-1].seconds for side in sides)
-    apart = max(abs(first - 1), abs(last - 1))
-    return {"verdict": verdict.word, "gain": verdict.gain, "noise": verdict.noise, "rounds_apart": apart}
+        return {"verdict": HOLDS if sides[1] else FAILS, "gain": None, "noise": None}
+    rounds = list(zip(*sides, strict=False))
+    verdict, noise = judge_rounds(rounds, found.aim)
+    apart = max(max(one.seconds for one in side) / min(one.seconds for one in side) - 1 for side in sides)
+    return {
+        "verdict": verdict.word,
+        "gain": verdict.gain,
+        "noise": max(noise.varies, noise.within, apart),
+        "rounds": len(rounds),
+    }
 
 
 def row(case: Case, machine: Path) -> dict[str, Any]:
@@ -177,10 +184,11 @@ def row(case: Case, machine: Path) -> dict[str, Any]:
 
 
 def harmed(again: dict[str, Any] | None) -> bool:
-    """Whether the setup that is kept is worse than the user's own beyond the noise: within runs, and of two rounds."""
-    if again is None or again["gain"] is None:
-        return again is not None and again["verdict"] == FAILS
-    return again["gain"] < 1 - max(again["noise"], again["rounds_apart"])
+    """Whether what is kept is worse than the user's own by more than what either varies by when measured again."""
+    if again is None:
+        return False
+    gain, noise = again["gain"], again["noise"]
+    return bool(again["verdict"] == FAILS if gain is None else gain < 1 - noise)
 
 
 def recorded(place: Path) -> None:
