@@ -85,7 +85,7 @@ def apply(
     if prompts:  # idempotent, for callers of the story itself
         plan = replace(plan, workload=fitted(plan.workload, prompts))
     aim = Aim(plan.workload.goal, plan.workload.repeats, random_weights(plan, weights))
-    healer = Healer(means(plan), explain)
+    healer = Healer(means(plan), explain, heard)
     bench = _Bench(plan, python, weights, heard, budget, noted, prompts)
     choices = without_unjudged(first_choices(plan), aim.random_weights)
     # What cannot be carried out is refused before anything runs.
@@ -103,7 +103,7 @@ def apply(
         climbed = Climbed(mended, {})
     elif each_step:
         known = bench.try_out(plan.baseline)
-        climbed = step_by_step(plan.baseline, choices, known, aim, bench.try_out)
+        climbed = step_by_step(plan.baseline, choices, known, aim, bench.try_out, healer)
         if setup_of(plan.baseline, climbed.choices) == plan.baseline:
             return _kept_as_it_is(plan, bench, aim, began, climbed, known, healer)
     found = search(
@@ -112,7 +112,7 @@ def apply(
         lambda setup, before: verify(plan.baseline, setup, aim, bench.try_out, before),
         lambda tried: tried < budget.attempts and time.monotonic() - began < budget.total_seconds,
         known,
-        replace(healer, heard=heard),
+        healer,
     )
     return _applied(plan, bench, aim, found, climbed, time.monotonic() - began, healer)
 

@@ -78,8 +78,7 @@ def _less(
     verdict, failed = comparison.verdict, comparison.plan
     if not isinstance(failed, Failed):
         return take_back(baseline, choices, verdict, "", tried)
-    explained = healer.explain(failed)
-    knobs = frozenset(knob for change in (explained.changes if explained else ()) for knob in change)
+    knobs = healer.knobs(failed)
     return (
         own_fallback(baseline, choices, verdict, failed.log, tried, knobs)
         or healer.mended(baseline, choices, failed, tried, isinstance(comparison.baseline, Measured))
@@ -161,22 +160,59 @@ class Climbed:
 
 
 def step_by_step(
-    baseline: Setup, choices: Choices, known: Measurement, aim: Aim, try_out: Callable[[Setup], Measurement]
+    baseline: Setup,
+    choices: Choices,
+    known: Measurement,
+    aim: Aim,
+    try_out: Callable[[Setup], Measurement],
+    healer: Healer = NO_HEALER,
 ) -> Climbed:
-    """Measure the steps one after another, each on top of those that were kept; leave out what fails or harms."""
+    """Measure the steps one after another, each on top of those that were kept. What fails is mended where a fallback
+    runs; leave out what fails or harms."""
     measured: dict[str, Measurement] = {}
     best = known
     for choice in choices:
-        setup = setup_of(baseline, _up_to(choices, choice))
+        reached = _up_to(choices, choice)
+        rest, setup = choices[len(reached) :], setup_of(baseline, reached)
         if problem := conflict(setup):
             choices = replaced(choices, replace(choice, option=None, reason=problem))
             continue
-        trial = measured[choice.step.rule] = try_out(setup)
+        trial = try_out(setup)
+        if isinstance(trial, Failed):
+            reached, trial = _mended_step(baseline, reached, trial, isinstance(best, Measured), healer, try_out)
+        measured[choice.step.rule] = trial
         if wrong := _harm(best, trial, aim):
-            choices = replaced(choices, replace(choice, option=None, reason=wrong))
+            reached = replaced(reached, replace(choice, option=None, reason=wrong))
         else:
             best = trial
+        choices = (*reached, *rest)
     return Climbed(choices, measured)
+
+
+def _mended_step(
+    baseline: Setup,
+    choices: Choices,
+    failed: Failed,
+    runs: bool,
+    healer: Healer,
+    try_out: Callable[[Setup], Measurement],
+) -> tuple[Choices, Measurement]:
+    """The choices with fallbacks in place of what fails, and their measurement; as they were where nothing runs."""
+    last: Measurement = failed
+    others, tried = choices, {setup_of(baseline, choices)}
+    while isinstance(last, Failed):
+        verdict = Verdict(FAILS, None, None, f"at {last.stage}: {last.reason}")
+        knobs = healer.knobs(last)
+        less = own_fallback(baseline, others, verdict, last.log, tried, knobs) or healer.mended(
+            baseline, others, last, tried, runs
+        )
+        healer.tell(healer.explain(last), setup_of(baseline, others).difference(setup_of(baseline, less or others)))
+        if less is None:
+            return choices, failed
+        others = less
+        tried.add(setup_of(baseline, others))
+        last = try_out(setup_of(baseline, others))
+    return others, last
 
 
 def _up_to(choices: Choices, last: Choice) -> Choices:

@@ -64,13 +64,18 @@ class Healer:
                 return others
         return None
 
+    def knobs(self, failed: Failed) -> frozenset[str]:
+        """The knobs that the fixes of a failure's explanation set."""
+        explained = self.explain(failed)
+        return frozenset(knob for change in (explained.changes if explained else ()) for knob in change)
+
     def tell(self, explained: Explained | None, remedy: Mapping[str, Value] | None) -> None:
         """Say what a failure means and what is tried next."""
         if explained is not None:
             self.heard(f"that is {explained.cause}: {explained.what}")
         if remedy is not None:
             said = ", ".join(f"{knob}={value}" for knob, value in remedy.items())
-            self.heard(f"trying {said or 'without that step'}")
+            self.heard(f"trying {said}" if said else "going on without that step")
 
     def _remedies(self, setup: Setup, failed: Failed, baseline_runs: bool) -> Iterator[Mapping[str, Value]]:
         explained = self.explain(failed)

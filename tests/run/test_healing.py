@@ -8,7 +8,7 @@ import pytest
 from advisor.facts import Value
 from advisor.plan import Effect, Step
 from advisor.run.choices import Choice, setup_of
-from advisor.run.fallback import Found, search
+from advisor.run.fallback import Found, search, step_by_step
 from advisor.run.figures import Failed, Measured, Measurement, Peak, Run
 from advisor.run.healing import Explained, Healer
 from advisor.run.ladders import FLASH_KERNEL, Means
@@ -18,6 +18,7 @@ from advisor.setup import Setup
 
 NOW = Setup(device="cuda", dtype="bfloat16", attn_implementation="eager", batching="padded", batch_size=8)
 ALL = Means(frozenset({"kernels", "bitsandbytes", "accelerate"}), True, 8)
+HEALER = Healer(ALL, lambda _: None)
 NO_FLASH = "ImportError: FlashAttention2 has been toggled on, but it cannot be used"
 FULL = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 8 GiB"
 
@@ -155,3 +156,21 @@ def test_files_in_the_page_cache_give_way() -> None:
     base: dict[str, Any] = {**vars(side(1.0)), "load_peak": peak, "run_peak": peak}
     assert outgrew(Measured(**{**base, "free_bytes": 60})) is None
     assert "more memory than" in (outgrew(Measured(**{**base, "free_bytes": 59})) or "")
+
+
+def test_a_step_on_its_own_is_mended_too() -> None:
+    flash = choice("3-attention", {"attn_implementation": "flash_attention_2"})
+    batch = choice("6-serve", {"threads": 2})
+    aim = Aim("throughput", True, False)
+    climbed = step_by_step(NOW, (flash, batch), side(2.0), aim, by_attention("eager", "sdpa"), HEALER)
+    assert setup_of(NOW, climbed.choices) == NOW.changed({"attn_implementation": "sdpa", "threads": 2})
+    assert all(isinstance(one, Measured) for one in climbed.measured.values())
+
+
+def test_a_step_that_no_fallback_mends_is_left_out_alone() -> None:
+    flash = choice("3-attention", {"attn_implementation": "flash_attention_2"})
+    batch = choice("6-serve", {"threads": 2})
+    aim = Aim("throughput", True, False)
+    climbed = step_by_step(NOW, (flash, batch), side(2.0), aim, by_attention("eager"), HEALER)
+    assert [one.kept for one in climbed.choices] == [False, True]
+    assert "FlashAttention2" in climbed.choices[0].reason
