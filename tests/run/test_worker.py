@@ -11,6 +11,7 @@ import pytest
 from advisor import child
 from advisor.plan import ModelReference
 from advisor.run import worker
+from advisor.run.distributions import divergence
 from advisor.run.figures import Failed, Measured
 from advisor.run.measure import measure
 from advisor.run.recipe import recipe
@@ -170,7 +171,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(folder: Path, random: bool = False, workload: Workload = LOAD, **values: Any) -> Measured:
     subject = Subject(ModelReference("folder", str(folder), None, False), workload, random)
     setup = Setup(threads=1, **values)
-    found = measure(sys.executable, recipe(subject, setup), setup.batching != "continuous", 0.2, 240)
+    found = measure(sys.executable, recipe(subject, setup), setup.batching != "continuous", 0.2, 240, judge=True)
     assert isinstance(found, Measured), found.log[-3000:]
     return found
 
@@ -186,6 +187,25 @@ def test_a_loop_and_a_batch_say_the_same_in_float32(folder: Path) -> None:
         assert loop.logits.prompts == other.logits.prompts == (0, 1, 2, 3)
         finite = [(a, b) for a, b in zip(loop.logits.values, other.logits.values, strict=True) if abs(a) < 1e30]
         assert max(abs(a - b) for a, b in finite) < 1e-3
+        assert loop.distributions is not None and other.distributions is not None
+        thought = divergence(loop.distributions, other.distributions)
+        assert thought is not None
+        assert (thought.positions, thought.same_best) == (4 * 6, 1.0)
+        assert 0 <= thought.mean < 1e-6 and (thought.distance or 0) < 1e-3
+
+
+@pytest.mark.models
+def test_the_users_own_prompts_take_the_place_of_the_recipes(folder: Path) -> None:
+    subject = Subject(ModelReference("folder", str(folder), None, False), LOAD, False)
+    setup = Setup(threads=1, batching="padded", padding_side="left")
+    own = ((11, 12, 13), (21, 22, 23, 24, 25), (31,))
+    found = measure(sys.executable, recipe(subject, setup), True, 0.1, 240, prompts=own, judge=True, alone=True)
+    assert isinstance(found, Measured), found.log[-3000:]
+    assert [len(row) for row in found.tokens] == [6] * 3
+    assert found.distributions is not None and found.distributions.source == "your prompts"
+    failed = measure(sys.executable, recipe(subject, setup), True, 0.1, 240, prompts=((10**6,),))
+    assert isinstance(failed, Failed)
+    assert "prompt 1 holds a token" in failed.reason
 
 
 @pytest.mark.models

@@ -20,6 +20,7 @@ from advisor.run.noise import Noise
 from advisor.run.shares import Share
 from advisor.run.verify import FAILS, HOLDS, NO_BETTER, SLOWER, Aim, Comparison, Verdict
 from advisor.setup import Setup
+from advisor.show.report import page
 from advisor.show.verification import rehearsal, screen
 from advisor.workload import Workload
 
@@ -157,3 +158,9 @@ def test_a_rehearsal_shows_program_and_order() -> None:
     text = shown(rehearsal(planned))
     assert "baseline, plan" in text and "batching: padded" in text and "import torch" in text
     assert text.splitlines()[-1].startswith("Nothing was run")
+
+
+def test_the_steps_stand_in_the_page_too() -> None:
+    told = page(screen(PLAN, SCREENS["holds-step-by-step"]))
+    assert "step by step" in told and "x5.20" in told and "█" in told
+    assert "step by step" not in page(screen(PLAN, SCREENS["holds"]))
