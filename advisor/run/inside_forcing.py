@@ -49,7 +49,7 @@ class Forcing:
 
     def __init__(self, pieces: list[tuple[list[int], list[int]]], new_tokens: int) -> None:
         self.pieces, self.new_tokens, self.seen = pieces, new_tokens, 0
-        self.rows: list[int] = []
+        self.rows: list[int | None] = []
         self.kept: dict[tuple[int, int], tuple[Any, Any, Any, float]] = {}
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -58,9 +58,9 @@ class Forcing:
             self.rows = [self._number(ids) for ids in input_ids.tolist()]
         forced = scores.new_full(scores.shape, float("-inf"))
         for row, number in enumerate(self.rows):
-            token = self.pieces[number][1][step]
+            token = 0 if number is None else self.pieces[number][1][step]
             forced[row, token] = 0
-            if number < SEQUENCES and step < POSITIONS:
+            if number is not None and number < SEQUENCES and step < POSITIONS:
                 self._keep(number, step, scores[row], token)
         self.seen += 1
         return forced
@@ -72,18 +72,20 @@ class Forcing:
         spread = thought[[i * size // min(SAMPLED, size) for i in range(min(SAMPLED, size))]]
         self.kept[number, step] = (best.indices.int().cpu(), best.values.cpu(), spread.cpu(), float(thought[token]))
 
-    def _number(self, ids: list[int]) -> int:
-        """The number of the text in this row."""
+    def _number(self, ids: list[int]) -> int | None:
+        """The number of the text in this row; None where generate put another one together."""
         for number, (start, _) in enumerate(self.pieces):
             size = len(start)
             if ids[-size:] == start or ids[:size] == start:
                 return number
-        raise RuntimeError("generate was given another text than was put to it")
+        return None
 
-    def answer(self, source: str, vocabulary: int) -> dict[str, Any]:
+    def answer(self, source: str, vocabulary: int) -> dict[str, Any] | None:
         import torch
 
         places = sorted(self.kept)
+        if not places:
+            return None
         ids, logs, spread = (torch.stack([self.kept[place][part] for place in places]) for part in range(3))
         return {
             "source": source,
@@ -97,7 +99,7 @@ class Forcing:
         }
 
 
-def forced(recipe: Any, model: Any, prompts: list[list[int]], own: list[list[int]] | None) -> dict[str, Any]:
+def forced(recipe: Any, model: Any, prompts: list[list[int]], own: list[list[int]] | None) -> dict[str, Any] | None:
     """What the model thinks of the text, through one more request of the recipe."""
     source, tokens = stream(recipe, own)
     everything = [token for prompt in prompts for token in prompt]
