@@ -109,10 +109,12 @@ def _start(
 ) -> "subprocess.Popen[bytes]":
     """Start a program; on POSIX systems under the guard, in a session of its own."""
     posix = os.name == "posix"
-    guard = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(place)] if posix else []
+    # A program that embeds Python may name no interpreter; its children then go without a guard.
+    guarded = posix and bool(sys.executable)
+    guard = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(place)] if guarded else []
     return subprocess.Popen(
         [*guard, *words],
-        stdin=subprocess.PIPE if posix else subprocess.DEVNULL,
+        stdin=subprocess.PIPE if guarded else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=log,
         env=dict(environment),
