@@ -33,6 +33,7 @@ def diagnose(
     python: PathLike | None = None,
     code: PathLike | None = None,
     prompts: PathLike | None = None,
+    from_error: PathLike | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
     dry_run: bool = True,
@@ -59,6 +60,7 @@ def diagnose(
         trust_remote_code=trust_remote_code,
         no_dry_run=not dry_run,
         prompts=_text(prompts),
+        from_error=_text(from_error),
         **_workload(workload),
     )
     return command.make(given, None)

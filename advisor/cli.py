@@ -169,6 +169,7 @@ def _diagnose(commands: _Commands) -> None:
     parser.add_argument("--list-knobs", action="store_true", help="list the names and values that --set takes")
     parser.add_argument("--set", metavar="KNOB=VALUE", action="append", help=_SET)
     parser.add_argument("--code", metavar="FILE", help="your script or notebook; it is read, never run")
+    parser.add_argument("--from-error", metavar="FILE", help="the text of a failure to answer, as explain reads it")
     parser.add_argument("--revision", help="revision of a Hub model")
     parser.add_argument("--trust-remote-code", action="store_true", help="run code from the model's repository")
     parser.add_argument("--no-dry-run", action="store_true", help="memory by formula: do not run the model's code")

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "advisor"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "spoken", "knob_places", "old_names", "scratch", "inside_guard"),
+    ("errors", "files", "spoken", "knob_places", "old_names", "scratch", "inside_guard", "amounts"),
     ("facts", "yaml_lines", "child", "kept", "passing"),
     ("vocabulary", "code_facts", "clauses", "setup", "workload"),
     ("process_conflicts",),
@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "steps",
         "order",
     ),
-    ("planner", "casebook", "planfile", "derived", "ruleschema", "subjects", "mending"),
+    ("planner", "casebook", "planfile", "derived", "ruleschema", "subjects", "mending", "witness"),
     ("diagnosing", "explaining", "installing", "applying", "where", "candidates", "snapshot"),
     ("tuning",),
     ("show",),

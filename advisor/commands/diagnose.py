@@ -10,6 +10,7 @@ from typing import Any
 from rich.markup import escape
 
 from advisor import baseline, named_folders, planfile, reading_code
+from advisor.commands import from_error
 from advisor.commands import options as common
 from advisor.commands.probe import look
 from advisor.diagnosing import Ask, Closer, Diagnosis, Estimators, Subject
@@ -61,6 +62,16 @@ def run(options: argparse.Namespace) -> int:
 
 def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
     """The plan for what the options say; open questions go to `ask`."""
+    error = from_error.of(options)
+    story, subject = prepare(options, error)
+    plan = story.plan(subject, ask)
+    if error:
+        from_error.say_doubt(plan, error)
+    return plan
+
+
+def prepare(options: argparse.Namespace, error: from_error.FromError | None) -> tuple[Diagnosis, Subject]:
+    """What is to be diagnosed, by the options and by a failure's text, and what judges it."""
     rules = common.rules(options)
     script = reading_code.of_file(Path(options.code)) if options.code else reading_code.none_given()
     told = _settled(common.stated_knobs(options))
@@ -74,20 +85,24 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
         workload = own_prompts.stated(workload, Path(options.prompts), reference, python, vars(options))
     recorded = common.recorded_machine(options)
     machine = recorded if recorded is not None else look(options, with_speed=True)
+    found = error.witness(machine, model) if error else None
+    if found:
+        machine, workload = machine | found.machine, from_error.answered(workload, found)
     if reference.kind in ("folder", "config"):
         # The plan may be applied from another folder than this one.
         reference = replace(reference, name=str(Path(reference.name).resolve()))
         named_folders.remember(Path(reference.name))
     _refuse_absent_device(told, machine)
     machine = machine | devices.rates(machine)
-    read = {name: found for name, found in script.knobs.items() if name not in told and _here(name, found[0], machine)}
+    shown = {**(found.knobs if found else {}), **script.knobs}
+    read = {name: pair for name, pair in shown.items() if name not in told and _here(name, pair[0], machine)}
     stated = {**{name: value for name, (value, _) in read.items()}, **told}
     places = {name: place for name, (_, place) in read.items()}
     subject = Subject(reference, model, machine, workload, stated, script.facts, places)
     estimators = ESTIMATORS
     if recorded is None and not options.no_dry_run:
         estimators = replace(ESTIMATORS, closer=_by_dry_run(config, python))
-    return Diagnosis(rules, estimators).plan(subject, ask)
+    return Diagnosis(rules, estimators), subject
 
 
 def _settled(told: Mapping[str, Value]) -> Mapping[str, Value]:
@@ -225,9 +240,9 @@ def command_line(plan: Plan, options: argparse.Namespace) -> str:
     knobs = {name: getattr(plan.baseline, name) for name, source in plan.baseline_sources.items() if source == "you"}
     for name, value in knobs.items():
         words += ["--set", f"{name}={show(value).replace(', ', ',')}"]
-    for option in ("code", "machine", "python", "revision", "output"):
+    for option in ("code", "from_error", "machine", "python", "revision", "output"):
         if value := getattr(options, option):
-            words += [f"--{option}", value]
+            words += [f"--{option.replace('_', '-')}", value]
     for folder in options.rules or ():
         words += ["--rules", folder]
     if options.trust_remote_code:

@@ -49,6 +49,11 @@ def _text(source: str, options: argparse.Namespace) -> str:
 
             return read_pasted()
         return sys.stdin.buffer.read().decode("utf-8", errors="replace")
+    return text_of(source)
+
+
+def text_of(source: str) -> str:
+    """The text of a file; what is no UTF-8 in it is replaced."""
     try:
         return Path(source).read_bytes().decode("utf-8", errors="replace")
     except OSError as error:

@@ -3,7 +3,7 @@
 import signal
 from dataclasses import dataclass
 
-from advisor.explaining.wording import size
+from advisor.amounts import size
 from advisor.passing import Ended
 from advisor.probe.kills import Killed
 

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from advisor.amounts import size
 from advisor.clauses import AnyOf, Clause, Condition, clauses_of, judge
 from advisor.facts import Facts, Known, Unknown, Value
 
-GIB = 2**30
 _PLACEHOLDER = re.compile(r"\{([a-z][\w.]{0,60})\}")
 
 
@@ -43,21 +43,6 @@ def formatted(name: str, value: Value) -> str:
     if name.endswith("_share"):
         return f"{value:.0%}" if value < 2 else f"{value:.1f} times"
     return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else f"{value:g}"
-
-
-def size(value: float) -> str:
-    """Bytes in the largest unit in which they are at least one."""
-    for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if abs(value) >= 2**power:
-            amount = value / 2**power
-            return (
-                f"{amount:.2f} {unit}"
-                if amount < 10
-                else f"{amount:.1f} {unit}"
-                if amount < 100
-                else f"{amount:,.0f} {unit}"
-            )
-    return f"{value:.0f} bytes"
 
 
 def hindrance(conditions: Sequence[Condition], facts: Facts) -> str | None:

@@ -1,0 +1,168 @@
+"""What a failure's text tells of machine, setup and workload, and a plan that answers it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from advisor import cli
+from advisor.facts import Facts, Known, Unknown
+from advisor.reading import read
+from advisor.witness import Witness, witness
+
+MACHINES = Path(__file__).parent / "machines"
+GIB = 2**30
+SHARED = (
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 40.00 GiB "
+    "of which 1.00 GiB is free. Process 4711 has 28.00 GiB memory in use. Including non-PyTorch memory, this process "
+    "has 11.00 GiB memory in use. Of the allocated memory 10.00 GiB is allocated by PyTorch, and 200.00 MiB is "
+    "reserved by PyTorch but unallocated."
+)
+OLD = (
+    "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 16.00 GiB total capacity; 13.00 GiB already "
+    "allocated; 0.50 GiB free; 13.00 GiB reserved in total by PyTorch)"
+)
+
+
+def machine(**known: Any) -> Facts:
+    return Facts({name.replace("__", "."): Known(value, "test") for name, value in known.items()})
+
+
+A100 = machine(
+    gpu__count=1, gpu__memory_total_bytes=40 * GIB, gpu__name="NVIDIA A100-PCIE-40GB", gpu__memory_free_bytes=40 * GIB
+)
+NONE = machine(gpu__count=0, torch__sees_gpu=False, torch__build="cpu", speed__device="cpu")
+LLAMA = machine(model__heads=32, model__vocab_size=128_256, model__context_tokens=131_072)
+
+
+def told(text: str, here: Facts = A100, model: Facts = LLAMA) -> Witness:
+    return witness(read(text), "oom.txt", here, model)
+
+
+def test_a_new_process_finds_all_but_what_others_hold() -> None:
+    fact = told(SHARED).machine.get("gpu.memory_free_bytes")
+    assert isinstance(fact, Known)
+    assert fact.value == 12 * GIB
+    assert fact.source == "oom.txt:1: 40.0 GiB in all less 28.0 GiB held by others"
+
+
+def test_an_old_message_leaves_the_own_context_out() -> None:
+    """16 - 0.5 - 13 = 2.5 GiB are not PyTorch's; half a GiB of it is this process's own context."""
+    assert told(OLD, machine(gpu__memory_total_bytes=16 * GIB)).machine.value("gpu.memory_free_bytes") == 14 * GIB
+
+
+def test_without_figures_nothing_is_claimed() -> None:
+    found = told("torch.OutOfMemoryError: CUDA out of memory.")
+    assert len(found.machine) == 0
+    assert found.kind == "gpu_oom"
+
+
+def test_where_the_own_part_is_not_told_this_card_keeps_its_figure_and_another_s_is_unknown() -> None:
+    text = "CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has a total capacity of 40 GiB of which 1 GiB is free."
+    assert "gpu.memory_free_bytes" not in told(text).machine
+    assert isinstance(told(text, NONE).machine.get("gpu.memory_free_bytes"), Unknown)
+
+
+def test_the_same_card_keeps_what_is_known_of_it() -> None:
+    found = told(SHARED)
+    assert not found.elsewhere
+    assert "gpu.name" not in found.machine
+
+
+def test_another_machine_s_card_takes_the_place_of_this_one_s() -> None:
+    found = told(f"Using NVIDIA A100-SXM4-40GB\n{SHARED}", NONE)
+    joined = NONE | found.machine
+    assert found.elsewhere
+    assert joined.get("gpu.name") == Known("a100-sxm4-40gb", "oom.txt:1")
+    assert joined.number("gpu.capability") == 8.0
+    assert joined.text("torch.build") == "cuda"
+    assert joined.is_true("torch.sees_gpu")
+    assert joined.value("speed.device") is None
+
+
+def test_a_card_whose_memory_disagrees_is_not_believed() -> None:
+    assert told(f"Using NVIDIA GeForce RTX 4090\n{SHARED}", NONE).machine.text("gpu.name") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "knob", "value"),
+    [
+        ("model = AutoModel.from_pretrained(name, load_in_4bit=True)", "quantization", "bnb_nf4"),
+        ("model = AutoModel.from_pretrained(name, dtype=torch.bfloat16)", "dtype", "bfloat16"),
+        ("model = AutoModel.from_pretrained(name, device_map='auto')", "device_map", "auto"),
+        ("File 'modeling_llama.py', line 232, in eager_attention_forward", "attn_implementation", "eager"),
+        ("out = F.scaled_dot_product_attention(q, k, v)", "attn_implementation", "sdpa"),
+    ],
+)
+def test_settings_that_the_text_shows_are_knobs_with_their_line(line: str, knob: str, value: str) -> None:
+    assert told(f"Traceback (most recent call last):\n{line}\n{SHARED}").knobs[knob] == (value, "oom.txt:2")
+
+
+def test_advice_in_a_text_is_no_setting() -> None:
+    assert "quantization" not in told(f"{SHARED}\nTry using load_in_4bit=True").knobs
+
+
+def test_sizes_of_the_workload() -> None:
+    found = told(f"answers = generate(model, batch_size=16, max_new_tokens=300)\n{SHARED}").workload
+    assert found == {"batch": (16, "oom.txt:1"), "new_tokens": (300, "oom.txt:1")}
+
+
+def test_the_length_follows_from_the_scores_that_did_not_fit() -> None:
+    """4 x 32 heads x 2048 x 2048 x 2 bytes are 1 GiB."""
+    message = SHARED.replace("2.00 GiB", "1.00 GiB")
+    text = f"generate(batch_size=4)\nFile 'm.py', line 2, in eager_attention_forward\n{message}"
+    length, place = told(text).workload["prompt_tokens"]
+    assert length == 2048
+    assert place == "oom.txt:3: 1.00 GiB = 4 x 32 heads x length x length x 2 bytes"
+
+
+def test_no_length_is_made_up_for_another_tensor() -> None:
+    assert "prompt_tokens" not in told(SHARED).workload
+
+
+def test_training_is_seen() -> None:
+    assert told(f"Traceback (most recent call last):\n  loss.backward()\n{SHARED}").workload["task"][0] == "train"
+
+
+def plan(tmp_path: Path, text: str, *words: str) -> dict[str, Any]:
+    (tmp_path / "oom.txt").write_text(text)
+    output = tmp_path / "plan.json"
+    command = ["diagnose", "llama-3.1-8b", "--from-error", str(tmp_path / "oom.txt"), "--no-input", "-o", str(output)]
+    assert cli.main([*command, *words]) == 0
+    data: dict[str, Any] = json.loads(output.read_text())
+    return data
+
+
+def test_the_plan_answers_the_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = plan(tmp_path, SHARED, "--machine", str(MACHINES / "a100-40gb-shared.json"))
+    assert data["workload"]["goal"] == "fit"
+    assert data["baseline"]["estimate"]["memory"]["available_bytes"] == 12 * GIB
+    assert data["baseline"]["estimate"]["memory"]["fits"] is False
+    assert data["plan"]["estimate"]["memory"]["fits"] is True
+    assert data["machine"]["gpu.memory_free_bytes"]["source"].startswith("oom.txt:1")
+    assert "--from-error" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_what_is_stated_counts_more_than_the_text(tmp_path: Path) -> None:
+    words = ["--machine", str(MACHINES / "a100-40gb-shared.json"), "--goal", "memory", "--batch", "2"]
+    data = plan(tmp_path, f"run(batch_size=64, dtype=torch.float16)\n{SHARED}", *words, "--set", "dtype=bfloat16")
+    assert (data["workload"]["goal"], data["workload"]["batch"]) == ("memory", 2)
+    assert data["baseline"]["setup"]["dtype"] == "bfloat16"
+
+
+def test_doubt_is_said_where_the_estimate_sees_no_shortage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = SHARED.replace("28.00", "1.00").replace("11.00", "38.00")
+    plan(tmp_path, text, "--machine", str(MACHINES / "a100-40gb-shared.json"))
+    assert "these sizes, so they are assumed: --batch N --prompt-tokens N" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "told_"), [("all is well", "no rule knows the text"), (None, "No such file")])
+def test_a_text_without_a_known_failure_is_refused(
+    text: str | None, told_: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.txt"
+    if text:
+        path.write_text(text)
+    assert cli.main(["diagnose", "llama-3.1-8b", "--from-error", str(path)]) == 2
+    assert told_ in capsys.readouterr().err
