@@ -41,7 +41,7 @@ from advisor.setup import Setup, read_change
 from advisor.workload import Workload
 
 MAKER = Path(__file__).with_name("inside_tuning_models.py")
-RUN_SECONDS, LIMIT_SECONDS, PATIENCE_SECONDS = 1.0, 180.0, 2.0
+RUN_SECONDS, LIMIT_SECONDS, PATIENCE_SECONDS = 1.0, 180.0, 10.0
 SHARE = 0.09
 """Of the grid's seconds, what tuning is given; a run that is under way when they end is not cut off."""
 ROUNDS, FINAL_SECONDS, BEST_OF_GRID = 2, 2.0, 2
@@ -51,6 +51,10 @@ MOST_SECONDS_TO_MAKE = 600.0
 COMPILED_CODE = "TORCHINDUCTOR_CACHE_DIR"
 NOT_DONE = 3
 """Exit code of a call that ended before its step was done."""
+
+
+class DisturbedError(Exception):
+    """Nothing can be measured now."""
 
 
 @dataclass
@@ -97,14 +101,18 @@ def plan_of(bench: Bench, shape: str, workload: Workload) -> Plan:
 
 
 def cell(plan: Plan, setup: Setup, run_seconds: float = RUN_SECONDS) -> dict[str, Any]:
-    """One setup measured in a fresh process: seconds of a request, and of the whole process."""
+    """One setup measured in a fresh process: seconds of a request, and of the whole process.
+
+    Raises:
+        DisturbedError: no run of several processes was left alone by other programs.
+    """
     text = recipe(applying.subject(plan, None), setup)
     for _ in range(MOST_TRIES):
         began = time.monotonic()
         found = measure(sys.executable, text, True, run_seconds, LIMIT_SECONDS, PATIENCE_SECONDS)
         if isinstance(found, Failed) or found.quiet:
-            break
-    return {**figures(found), "process_seconds": time.monotonic() - began, "at": time.time()}
+            return {**figures(found), "process_seconds": time.monotonic() - began, "at": time.time()}
+    raise DisturbedError("other programs kept the processor busy all the time")
 
 
 def figures(found: Measured | Failed) -> dict[str, Any]:
@@ -148,7 +156,6 @@ def tune(bench: Bench, name: str, plan: Plan) -> bool:
     case = bench.case(name)
     if "grid" not in case["done"] or bench.late:
         return False
-    # It finds nothing compiled, as in a user's first run.
     before = os.environ[COMPILED_CODE]
     with tempfile.TemporaryDirectory(prefix="perf-advisor-bench-") as folder:
         os.environ[COMPILED_CODE] = folder
@@ -231,10 +238,12 @@ def ratios(case: Mapping[str, Any]) -> dict[str, float]:
 STEPS = {"grid": grid, "tune": tune, "finals": finals}
 
 
-def go_on(bench: Bench, wanted: Sequence[str]) -> bool:
+def go_on(bench: Bench, wanted: Sequence[str], only: Sequence[str] | None = None) -> bool:
     """The wanted steps of every case that are not done, case by case; whether all are."""
     for shape, kind, workload in cases.of_device(bench.device):
         name = f"{shape}, {kind}"
+        if only and name not in only:
+            continue
         missing = [step for step in wanted if step not in bench.case(name)["done"]]
         if not missing:
             continue
@@ -260,7 +269,8 @@ def machine_at(place: Path, result: dict[str, Any]) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("result", type=Path)
-    parser.add_argument("--steps", nargs="*", default=list(STEPS), choices=list(STEPS), help="default: all")
+    parser.add_argument("--steps", nargs="*", default=list(STEPS), choices=list(STEPS))
+    parser.add_argument("--only", nargs="+", metavar="CASE", help="these cases alone, like: 'llama-20m, one prompt'")
     parser.add_argument("--models", type=Path, help="where the model folders lie or are made (default: temporary)")
     parser.add_argument("--for-seconds", type=float, default=7200.0, help="begin no further setup after this long")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -276,7 +286,11 @@ def main() -> None:
         ends = time.monotonic() + options.for_seconds
         machine = machine_at(temporary / "machine.json", before)
         bench = Bench(options.result, models, machine, options.device, ends, before)
-        done = go_on(bench, options.steps)
+        try:
+            done = go_on(bench, options.steps, options.only)
+        except DisturbedError as error:
+            print(error, file=sys.stderr)
+            done = False
         print("\n".join(lines(bench.result["cases"])))
         if not done:
             raise SystemExit(NOT_DONE)
