@@ -92,9 +92,8 @@ def _sizes(cases: Mapping[str, Case]) -> str:
 def _row(name: str, case: Case) -> str:
     best = min((value, label) for label, value in seconds(case, False).items() if label in case["cells"])[1]
     figures = " | ".join(f"{value:.2f}" for value in ratios(case).values())
-    return (
-        f"| {name} | {len(case['cells'])} | {best} | {figures} | {spent(case):.0f} | {case['tuned']['seconds']:.0f} |\n"
-    )
+    times = f"{spent(case):.0f} | {case['tuned']['seconds']:.0f}"
+    return f"| {name} | {len(case['cells'])} | {best} | {figures} | {times} |\n"
 
 
 def _means(cases: Sequence[Case]) -> list[str]:
