@@ -79,8 +79,8 @@ machine's speed drifts within minutes, so all figures come from measuring the be
 |---|---:|---:|
 {"".join(_means(list(cases.values())))}
 "As judged" counts a setup whose outputs change (quantized weights) as {PRICE} times its seconds, as the planner and
-tuning do: such a setup must be that much faster to be taken. Tuning's seconds are those of the search, its process from start to
-end; proving the winner beside the user's own setup is what `apply` does anyway.
+tuning do: such a setup must be that much faster to be taken. Tuning's seconds are those of the search, its process from
+start to end; proving the winner beside the user's own setup is what `apply` does anyway.
 """
 
 
