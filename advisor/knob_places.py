@@ -45,6 +45,7 @@ KNOB_PLACES: dict[str, tuple[str, ...]] = {
     "huge_pages": ("torch:Tensor",),
     "allocator": ("torch.cuda.memory:memory_snapshot",),
     "page_size": (f"{_CONTINUOUS}(page_size)",),
+    "tensor_parallel": ("transformers.distributed:DistributedConfig(tp_size)", f"{_LOAD}(tp_plan)"),
     "engine": (f"{_CALL}.generate", "transformers.cli.serve:Serve"),
     "adapters": ("transformers.integrations.peft:PeftAdapterMixin.add_adapter", "peft:LoraConfig"),
     "optimizer": (f"{_TRAIN}(optim)",),

@@ -31,6 +31,7 @@ _NEUTRAL: dict[str, object] = {
     "compile_mode": "reduce-overhead",
     "speculation": "none",
     "use_kernels": False,
+    "tensor_parallel": 1,
     "keep_cache": False,
     "huge_pages": False,
     "matmul_precision": "highest",
@@ -46,7 +47,26 @@ _NEUTRAL: dict[str, object] = {
 
 def process_conflict(setup: Setup) -> str | None:
     """Why these knobs do not go together, or None."""
-    return _serve_conflict(setup) if setup.engine == "serve" else None
+    if setup.engine == "serve" and (wrong := _serve_conflict(setup)):
+        return wrong
+    return _ranks_conflict(setup) if (setup.tensor_parallel or 1) > 1 else None
+
+
+def _ranks_conflict(setup: Setup) -> str | None:
+    """What a tensor-parallel model rules out: the first is the library's own ValueError, the rest is not verified."""
+    if setup.device_map not in (None, "none"):
+        return "tensor parallel and device_map exclude each other: each rank loads its own part"
+    if setup.device in ("mps", "xpu"):
+        return "tensor parallel is run on NVIDIA and AMD GPUs, and on CPUs for a try"
+    if setup.quantization not in (None, "none"):
+        return "tensor parallel with weights quantized on load is not verified"
+    if setup.compile not in (None, "none"):
+        return "tensor parallel with compilation is not verified"
+    if setup.batching == "continuous":
+        return "tensor parallel with continuous batching is not verified"
+    if setup.speculation not in (None, "none"):
+        return "tensor parallel with tokens drafted ahead is not verified"
+    return None
 
 
 def _serve_conflict(setup: Setup) -> str | None:

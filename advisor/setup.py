@@ -132,6 +132,7 @@ class Setup:
     interop_threads: int | None = _knob("CPU threads that run operators side by side", Kind.COUNT)
     huge_pages: bool | None = _knob("torch asks Linux for huge pages for large CPU tensors", Kind.FLAG)
     allocator: str | None = _knob("setting of torch's GPU memory allocator", Kind.NAME, ALLOCATORS)
+    tensor_parallel: int | None = _knob("processes that each hold a part of every matrix (torchrun)", Kind.COUNT)
     engine: str | None = _knob(
         "what answers requests: generate in your own process, or the server of transformers",
         Kind.NAME,

@@ -37,7 +37,7 @@ INSTEAD: dict[str | tuple[str, str], str] = {
     "bf16": "--set dtype=bfloat16",
     "half": "--set dtype=float16",
     "torch_compile": "--set compile=forward",
-    "tp_plan": "nothing: tensor parallel is no knob here, and the plan says where it would help",
+    "tp_plan": "--set tensor_parallel=N, the number of ranks",
     "num_beams": "nothing: beams are no knob here; count each beam as a prompt with --batch",
     ("dtype", "auto"): "nothing: the checkpoint's type is what counts where dtype is not set",
     ("device", "auto"): "--set device_map=auto",

@@ -8,6 +8,7 @@ from advisor.run.process_wide import thread_lines
 from advisor.run.quantizing import configuration
 from advisor.run.source import Lines, literal
 from advisor.run.subject import SEED, Subject
+from advisor.run.tensor_parallel import after_loading, argument, before_loading, splits
 from advisor.setup import Setup
 
 # A dtype that is not given means the checkpoint's from 5.0 on, float32 before.
@@ -22,12 +23,14 @@ def load_lines(subject: Subject, setup: Setup) -> Lines:
     else:
         revision = subject.reference.revision
         given = [] if revision is None else [f"revision={literal(revision)}"]
+        body += before_loading(subject, setup, f"AutoConfig.from_pretrained({', '.join(['MODEL', *given])})")
         body += _from_pretrained("MODEL", [*given, *loading_arguments(subject, setup)], setup)
         if _on_accelerator(setup) and not saved_first(setup) and not subject.quantized:
             body.append(f"model.to({literal(setup.device)})")
     if setup.attn_at_run_time:
         body.append(f"model.set_attn_implementation({literal(setup.attn_implementation)})")
     body += assistant_lines(subject, setup)
+    body += after_loading(setup)
     if setup.compile == "forward":
         body.append(f"model.forward = torch.compile({', '.join(['model.forward', *_compile_options(setup)])})")
     return [
@@ -40,7 +43,7 @@ def load_lines(subject: Subject, setup: Setup) -> Lines:
 
 def saved_first(setup: Setup) -> bool:
     """Whether random weights must be written to disk first, since only loading quantizes or spreads them."""
-    return quantizes(setup) or spread(setup)
+    return quantizes(setup) or spread(setup) or splits(setup)
 
 
 def placed_while_loading(subject: Subject, setup: Setup) -> bool:
@@ -65,7 +68,7 @@ def loading_arguments(subject: Subject, setup: Setup) -> Lines:
         arguments.append(f"experts_implementation={literal(setup.experts_implementation)}")
     if setup.use_kernels:
         arguments.append("use_kernels=True")
-    return [*arguments, *configuration(subject, setup), *_placement(subject, setup)]
+    return [*arguments, *argument(subject, setup), *configuration(subject, setup), *_placement(subject, setup)]
 
 
 def _from_pretrained(name: str, arguments: Lines, setup: Setup) -> Lines:
@@ -136,6 +139,7 @@ def _saved_random(subject: Subject, setup: Setup) -> Lines:
     """Random weights by way of a folder, which lives as long as the model: offloaded layers are read from there."""
     return [
         *_seeded(subject),
+        *before_loading(subject, setup, "config"),
         'folder = tempfile.TemporaryDirectory(prefix="random-weights-", ignore_cleanup_errors=True)',
         "AutoModelForCausalLM.from_config(config).save_pretrained(folder.name)",
         *_from_pretrained("folder.name", loading_arguments(subject, setup), setup),

@@ -137,7 +137,9 @@ def error_in(log: str, otherwise: str) -> str:
         return otherwise
     lines = log.splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    for line in lines[starts[-1] if starts else 0 :]:
+    if len(starts) > 1 and any("ChildFailedError" in line for line in lines[starts[-1] :]):
+        starts.pop()  # torchrun's own, behind the one of the rank that failed
+    for line in (line.removeprefix("[rank0]: ") for line in lines[starts[-1] if starts else 0 :]):
         if found := ERROR_LINE.match(line):
             return line.strip()[:LONGEST_REASON] if found[2] else found[1]
     return otherwise

@@ -9,7 +9,7 @@ Plans travel, so every value that enters the text is checked against the knob's 
 
 from advisor.conflicts import spread
 from advisor.errors import PlanError
-from advisor.run import arrivals, serve_engine
+from advisor.run import arrivals, serve_engine, tensor_parallel
 from advisor.run.generating import generate_lines, prompts_at_hand
 from advisor.run.loading import load_lines, saved_first
 from advisor.run.process_wide import environment_lines
@@ -18,6 +18,7 @@ from advisor.run.refusals import refusals
 from advisor.run.serving import arrivals_of, serve_lines
 from advisor.run.source import Lines, literal, table
 from advisor.run.subject import SEED, Subject
+from advisor.run.tensor_parallel import splits
 from advisor.setup import Setup
 from advisor.workload import Workload
 
@@ -55,9 +56,10 @@ def _header(subject: Subject, setup: Setup) -> Lines:
     if spread(setup) or (subject.random_weights and saved_first(setup)):
         modules.append("tempfile")
     environment = environment_lines(subject, setup)
-    modules += ["os"] if environment else []
+    modules += ["os"] if environment and not splits(setup) else []
+    modules += tensor_parallel.modules(setup)
     names = ["AutoModelForCausalLM"]
-    names += ["AutoConfig"] if subject.random_weights else []
+    names += ["AutoConfig"] if subject.random_weights or splits(setup) else []
     names += ["AutoTokenizer"] if subject.tokenizer and arrivals_of(subject, setup) is None else []
     names += [made] if (made := configuration_class(setup)) else []
     names += ["CompileConfig"] if setup.compile == "generate" else []
@@ -71,15 +73,18 @@ def _header(subject: Subject, setup: Setup) -> Lines:
         "",
         *([*environment, ""] if environment else []),
         "import torch",
+        *tensor_parallel.imported(subject, setup)[:1],
         *(["from torch.nn.attention import SDPBackend, sdpa_kernel"] if setup.sdpa_backend else []),
         *([f"from torchao.quantization import {torchao}"] if torchao else []),
         f"from transformers import {', '.join(sorted(names))}",
+        *tensor_parallel.imported(subject, setup)[1:],
     ]
 
 
 def _constants(subject: Subject, setup: Setup) -> Lines:
     workload = subject.workload
-    lines = [] if subject.config is not None else [f"MODEL = {literal(subject.reference.name)}"]
+    lines = tensor_parallel.constant(setup)
+    lines += [] if subject.config is not None else [f"MODEL = {literal(subject.reference.name)}"]
     if subject.config is not None:
         lines += table("CONFIG", subject.config)
     if found := arrivals_of(subject, setup):

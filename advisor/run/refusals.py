@@ -11,6 +11,7 @@ from advisor.run.generating import CONTINUOUS_SINCE, prompts_at_hand, prompts_pe
 from advisor.run.serve_engine import SERVE_SINCE
 from advisor.run.serving import arrivals_of
 from advisor.run.subject import Subject
+from advisor.run.tensor_parallel import RANKS_SINCE, splits
 from advisor.setup import Setup, knobs, unusable
 from advisor.workload import wrong_arrivals
 
@@ -97,6 +98,8 @@ def _workload(subject: Subject, setup: Setup) -> Iterator[Mistake]:
         yield Mistake("requests", wrong)
     if setup.keep_cache and subject.workload.arrivals is not None:
         yield Mistake("setup.keep_cache", "one cache does not fit requests of all lengths", "set keep_cache to no")
+    if splits(setup) and arrivals_of(subject, setup):
+        yield Mistake("setup.tensor_parallel", "is not run for requests that arrive one by one")
     if setup.engine == "serve" and not (subject.random_weights or subject.tokenizer):
         yield Mistake("setup.engine", "transformers serve takes text, and no tokenizer lies beside the weights")
 
@@ -105,6 +108,7 @@ def _versions(subject: Subject, setup: Setup) -> Iterator[Mistake]:
     package = (setup.quantization or "").partition("_")[0]
     needs = {
         "batching": CONTINUOUS_SINCE if setup.batching == "continuous" else None,
+        "tensor_parallel": RANKS_SINCE if splits(setup) else None,
         "engine": SERVE_SINCE if setup.engine == "serve" else None,
         "experts_implementation": EXPERTS_SINCE if setup.experts_implementation else None,
         "use_kernels": KERNELS_SINCE if setup.use_kernels else None,

@@ -40,6 +40,7 @@ def module_at(place: Path) -> ModuleType:
 
 
 gauges = module_at(Path(__file__).resolve().with_name("inside_gauges.py"))
+ranks = module_at(Path(__file__).resolve().with_name("inside_ranks.py"))
 forcing = module_at(Path(__file__).resolve().with_name("inside_forcing.py"))
 
 FEWEST_RUNS, USUAL_RUNS, MOST_RUNS = 2, 3, 12
@@ -140,7 +141,7 @@ def wait_for_quiet(needed: int, patience_seconds: float) -> float:
     """Wait while others use the cores, at most so long; the seconds waited."""
     started = time.perf_counter()
     while (waited := time.perf_counter() - started) < patience_seconds:
-        neighbours = gauges.Neighbours(needed)
+        neighbours = gauges.Neighbours(needed, ranks.others())
         time.sleep(LISTEN_SECONDS)
         if not neighbours.disturb():
             break
@@ -176,14 +177,14 @@ def load(recipe: ModuleType) -> tuple[Any, dict[str, Any]]:
     seconds = time.perf_counter() - started
     cuda = gauges.cuda_memory()
     room = gauges.device_room_bytes() if cuda else free
-    return model, {
+    return model, ranks.summed({
         "seconds": seconds, "peak_is_of_load": separate, "free_bytes": room, **gauges.resident(), "cuda": cuda
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def one_run(recipe: ModuleType, model: Any, prompts: list[list[int]], clocked: bool) -> dict[str, Any]:
     """One request: every prompt at hand."""
-    neighbours = gauges.Neighbours(needed_cores(model))
+    neighbours = gauges.Neighbours(needed_cores(model), ranks.others())
     clock = Clock(waiter(model), recipe.NEW_TOKENS)
     made = recipe.generate(model, None, prompts, **({"stopping_criteria": [clock]} if clocked else {}))
     clock.wait()
@@ -210,7 +211,7 @@ def timed_runs(
         quiet = sum(not one["disturbed"] for one in runs)
         fewest = FEWEST_RUNS if spent > budget_seconds else USUAL_RUNS
         limit = budget_seconds if quiet >= fewest else 2 * budget_seconds
-        if len(runs) >= fewest and spent > limit:
+        if ranks.agreed(len(runs) >= fewest and spent > limit):
             break
         patience -= wait(patience)
         say("run", number=len(runs) + 1)
@@ -264,8 +265,8 @@ def measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         request["budget_seconds"],
         request["patience_seconds"],
     )
-    memory = {**gauges.resident(), "cuda": gauges.cuda_memory()}
-    judged = request.get("judge") and clocked and runs[-1]["seconds"] < forcing.MOST_SECONDS
+    memory = ranks.summed({**gauges.resident(), "cuda": gauges.cuda_memory()})
+    judged = ranks.agreed(request.get("judge") and clocked and runs[-1]["seconds"] < forcing.MOST_SECONDS)
     if judged:
         say("fixed text")
     return {
@@ -283,10 +284,13 @@ def measure(request: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def main(request_path: str, answer_path: str) -> None:
-    folder = Path(request_path).resolve().parent
     request = json.loads(Path(request_path).read_text(encoding="utf-8"))
+    ranks.start(request["recipe"], sys.argv)
+    folder = ranks.own(Path(request_path).resolve().parent)
     keep_temporary_files_in(folder, bool(request.get("alone")))
     answer = measure(request, folder)
+    if ranks.rank():
+        return
     unfinished = Path(answer_path + ".part")
     unfinished.write_text(json.dumps(answer), encoding="utf-8")
     unfinished.replace(answer_path)

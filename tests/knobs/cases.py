@@ -26,6 +26,10 @@ CASES: tuple[Any, ...] = (*beside("loading_cases").CASES, *beside("running_cases
 NOT_RUN: dict[tuple[str, Any], str] = {
     ("device", "mps"): "needs a Mac; nothing of it was run",
     ("device", "xpu"): "needs an Intel GPU; nothing of it was run",
+    (
+        "tensor_parallel",
+        None,
+    ): "is run by tests/run/test_tensor_parallel.py: two ranks on a CPU, the same tokens as one",
     ("engine", "generate"): "is what all other cases run",
     ("engine", "serve"): "is run by tests/run/test_serving.py, against the model in its own process",
 }
