@@ -193,6 +193,7 @@ def _apply(commands: _Commands) -> None:
     parser.add_argument("--limit-seconds", type=_count, metavar="N", help="longest time for one run of the model")
     parser.add_argument("--install", action="store_true", help="install what the plan needs and lacks, after a yes")
     parser.add_argument("--yes", action="store_true", help="with --install: yes, without being asked")
+    parser.add_argument("--export-serve", metavar="FILE.sh", help="write the commands that serve it, vLLM's too")
     parser.add_argument("--request-rate", type=_factor, metavar="R", help=_RATE)
     parser.add_argument("--requests", type=_count, metavar="N", help="requests of one run at that rate (default: 32)")
 

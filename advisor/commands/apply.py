@@ -11,6 +11,7 @@ from advisor.commands import install
 from advisor.commands import options as common
 from advisor.commands.failures import explainer
 from advisor.commands.load import under_load
+from advisor.commands.serve_file import write_serve
 from advisor.errors import Mistake, RequestError
 from advisor.estimate import formula
 from advisor.files import why_unwritable
@@ -19,6 +20,7 @@ from advisor.probe import speed
 from advisor.run import prompts as own_prompts
 from advisor.run.figures import Measured
 from advisor.run.prompts import Ids
+from advisor.run.serve_command import serve_script
 from advisor.setup import Setup
 from advisor.show import report, terminal
 from advisor.show import tuning as tuning_screen
@@ -31,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model, options.assistant)
     python = common.target_python(options)
     _check_places(options)
+    if options.export_serve:
+        serve_script(plan, plan.setup)  # refused before minutes are spent
     plan, prompts = with_prompts(plan, options.prompts, python)
     loaded = under_load(plan, options.request_rate, options.requests)
     if options.dry_run:
@@ -114,6 +118,7 @@ def _dry_run(plan: Plan, python: str, options: argparse.Namespace) -> int:
     rehearsal = applying.rehearse(plan, python, options.weights)
     if options.export:
         applying.write_export(Path(options.export), applying.export(plan, plan.setup, options.weights))
+    write_serve(plan, plan.setup, options.export_serve)
     if options.json:
         common.print_json(rehearsal)
     else:
@@ -128,7 +133,7 @@ def _check_places(options: argparse.Namespace) -> None:
     Raises:
         RequestError: a file that was asked for cannot be written.
     """
-    asked = (("--export", options.export), ("--report", options.report))
+    asked = (("--export", options.export), ("--report", options.report), ("--export-serve", options.export_serve))
     wrong = [
         Mistake(name, f"{path} cannot be written: {why}")
         for name, path in asked
@@ -144,6 +149,7 @@ def _hand_over(plan: Plan, applied: Applied, options: argparse.Namespace) -> Non
     if options.export:
         applying.write_export(Path(options.export), applying.export(plan, applied.setup, options.weights))
         talk.print(f"The final setup as a program: {options.export}", markup=False, soft_wrap=True)
+    write_serve(plan, applied.setup, options.export_serve)
     if options.report:
         report.write(Path(options.report), screen.screen(plan, applied))
         talk.print(f"The result as a page: {options.report}", markup=False, soft_wrap=True)
