@@ -17,6 +17,7 @@ from advisor.mending import means
 from advisor.plan import Plan
 from advisor.run.applied import Applied
 from advisor.run.choices import Choice, setup_of
+from advisor.run.distributions import Distributions
 from advisor.run.fallback import Climbed, Found, search, step_by_step
 from advisor.run.figures import Failed, Measured, Measurement
 from advisor.run.healing import Explain, Healer
@@ -194,7 +195,7 @@ class _Bench:
         prompts: tuple[Ids, ...] | None = None,
     ) -> None:
         self.noted, self.prompts = noted, prompts
-        self.judged: set[Setup] = set()
+        self.thoughts: dict[Setup, Distributions] = {}
         self.plan, self.python, self.heard, self.budget = plan, python, heard, budget
         self.subject = subject(plan, weights)
         self.processes, self.retries = 0, budget.retries
@@ -229,12 +230,19 @@ class _Bench:
             patience_seconds=self.budget.patience_seconds,
             heard=lambda stage: self.heard(f"process {self.processes}, {name}: {stage}"),
             prompts=self.prompts,
-            judge=setup not in self.judged,
+            judge=setup not in self.thoughts,
             alone=not self.plan.workload.repeats,
         )
-        self.judged |= {setup} if isinstance(measured, Measured) else set()
+        if isinstance(measured, Measured):
+            measured = self._with_thoughts(setup, measured)
         self.heard(f"process {self.processes}, {name}: {_in_short(measured)}")
         return measured
+
+    def _with_thoughts(self, setup: Setup, measured: Measured) -> Measured:
+        """With what an earlier process of the same setup thought of the text: one is asked."""
+        if measured.distributions is not None:
+            self.thoughts[setup] = measured.distributions
+        return replace(measured, distributions=self.thoughts.get(setup))
 
     def _too_large(self, setup: Setup) -> str | None:
         estimates = {self.plan.setup: self.plan.estimate, self.plan.baseline: self.plan.baseline_estimate}

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from advisor.applying import Budget, apply, export, rehearse, write_export
 from advisor.errors import PlanError, RequestError
 from advisor.facts import Facts, Known, Value
 from advisor.plan import Effect, Estimate, Memory, ModelReference, Plan, Speed, Step
+from advisor.run.distributions import Distributions
 from advisor.run.figures import Failed, Measured, Measurement, Peak, Run
 from advisor.run.healing import Explained
 from advisor.setup import Setup
@@ -191,13 +193,18 @@ def test_without_steps_there_are_no_shares(bench: Callable[[Bench], list[str]]) 
     assert apply(plan(BATCH), "python").to_json()["steps"][0]["share"] is None
 
 
+THOUGHT = Distributions(
+    "random tokens", ((0, 0),), 1, 2, array("i", [0]), array("f", [-0.5]), array("f", [-0.5, -1]), (-1.0,)
+)
+
+
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What each measuring process is told besides its program."""
     seen: list[dict[str, Any]] = []
 
     def measured(python: str, recipe: str, **told: Any) -> Measurement:
         seen.append(told)
-        return by_batch(recipe)
+        return replace(by_batch(recipe), distributions=THOUGHT if told["judge"] else None)
 
     monkeypatch.setattr(story, "measure", measured)
     return seen
@@ -213,6 +220,13 @@ def test_the_users_prompts_are_measured_and_the_text_is_asked_for_once_a_setup(
     assert not any(told["alone"] for told in seen)
     told = applied.to_json()["workload"]
     assert told == {"kind": "repeated", "own_prompts": True, "prompts": 2, "prompt_tokens": 3, "new_tokens": 8}
+
+
+def test_a_step_that_was_asked_for_the_text_answers_for_the_plan_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = requests(monkeypatch)
+    told = apply(plan(BATCH), "python", each_step=True).to_json()
+    assert [told["judge"] for told in seen] == [True, True, False, False, False]
+    assert told["agreement"]["text"]["positions"] == 1
 
 
 def test_a_process_for_one_request_finds_nothing_compiled_and_makes_few_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,8 +117,8 @@ def _parted(text: Divergence | None, terms: Terms) -> str | None:
     if terms.pads_elsewhere or (terms.quantizes and terms.random_weights):
         return None
     kind = terms.kind
-    if text.distance is not None and text.distance > kind.distance:
-        what = f"distance of the scores {text.distance:.2g}, at most {kind.distance}"
+    if text.distance is not None and text.distance > kind.text_distance:
+        what = f"distance of the scores {text.distance:.2g}, at most {kind.text_distance}"
         return f"the scores of a fixed text differ by more than {kind.name} explains ({what})"
     if not terms.random_weights and text.mean > kind.divergence:
         what = f"{text.mean:.3g} nats a token, at most {kind.divergence}"

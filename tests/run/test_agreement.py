@@ -128,7 +128,7 @@ def judged(terms: Terms, found: Divergence, monkeypatch: pytest.MonkeyPatch) -> 
         (Terms(FP32, FP32, False), text(kinds.SAME.divergence * 1.1), "same arithmetic"),
         (Terms(FP32, BF16, False), text(kinds.ROUNDING.divergence * 1.1), "16-bit rounding"),
         (Terms(FP32, BF16, True), text(9.0), None),
-        (Terms(FP32, BF16, True), replace(text(), distance=kinds.ROUNDING.distance * 1.1), "16-bit rounding"),
+        (Terms(FP32, BF16, True), replace(text(), distance=kinds.ROUNDING.text_distance * 1.1), "16-bit rounding"),
         (Terms(BF16, NF4, True), replace(text(), distance=2.0), None),
         (Terms(FP32, BF16, True), text(math.nan), "no longer numbers"),
         (Terms(BF16, NF4, False), text(kinds.FOUR_BITS.divergence * 0.9), None),
