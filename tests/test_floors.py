@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "advisor"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "files", "spoken", "knob_places", "old_names", "scratch", "inside_guard", "amounts"),
-    ("facts", "yaml_lines", "child", "kept", "passing"),
+    ("facts", "yaml_lines", "child", "kept", "passing", "live"),
     ("vocabulary", "code_facts", "clauses", "setup", "workload"),
     ("process_conflicts",),
     ("rule", "plan", "conflicts", "learnt"),
@@ -35,7 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tuning",),
     ("show",),
     ("commands",),
-    ("cli", "api"),
+    ("cli", "api", "hooks"),
 )
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 JUDGEMENT = ("facts", "setup", "workload", "clauses", "rule", "rulebook", "engine", "planner", "plan", "casebook")
