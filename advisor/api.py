@@ -12,6 +12,7 @@ from advisor.commands import diagnose as command
 from advisor.commands import options
 from advisor.commands.apply import note_runs, with_prompts
 from advisor.commands.failures import explainer
+from advisor.commands.load import under_load
 from advisor.errors import Mistake, PlanError, RequestError
 from advisor.facts import Value, fits, read_machine
 from advisor.plan import Plan
@@ -98,12 +99,14 @@ def apply(
     budget: Budget | None = None,
     tune_seconds: float | None = None,
     prompts: PathLike | None = None,
+    request_rate: float | None = None,
+    requests: int | None = None,
 ) -> Applied:
     """Measure baseline and plan side by side in child processes, as `perf-advisor apply` does; the verification.
 
     `plan` is a plan or its file; `weights` is `real` or `random`; `each_step` measures the steps one by one first.
     `tune_seconds` tries setups near the plan for so long and takes the quickest in its place; `prompts` is a file of
-    your own prompts.
+    your own prompts. With `request_rate` so many requests a second arrive by chance, `requests` of them (32).
 
     Raises:
         AdvisorError: the plan cannot be read or carried out; every mistake with its place.
@@ -113,6 +116,7 @@ def apply(
     found, ids = with_prompts(found, prompts, interpreter)
     if tune_seconds is not None:
         found = tuning.retold(found, tuning.tune(found, interpreter, weights, budget_seconds=tune_seconds))
+    found = under_load(found, request_rate, requests)
     return applying.apply(
         found,
         interpreter,
@@ -163,11 +167,7 @@ def load(plan: Plan | PathLike, *, setup: Setup | None = None, weights: str | No
     """
     found = _plan(plan)
     about, chosen = applying.subject(found, weights), setup or found.setup
-    if chosen.batching == "continuous":
-        hint = "take the program of: perf-advisor apply --export FILE.py"
-        raise PlanError(
-            Mistake("plan.setup.batching", "continuous batching is a call of its own, not an argument", hint)
-        )
+    _refuse_elsewhere(chosen)
     program = recipe(about, chosen)
     names: dict[str, Any] = {"__name__": "perf_advisor_program"}
     exec(compile(program, "<perf-advisor program>", "exec"), names)  # noqa: S102  # our own text, see above
@@ -175,6 +175,23 @@ def load(plan: Plan | PathLike, *, setup: Setup | None = None, weights: str | No
     exec(compile("\n".join(own_arguments_lines(about, chosen)), "<perf-advisor arguments>", "exec"), names)  # noqa: S102
     tokenizer = names["AutoTokenizer"].from_pretrained(names["MODEL"]) if about.tokenizer else None
     return Loaded(names["model"], tokenizer, names["arguments"], program)
+
+
+def _refuse_elsewhere(setup: Setup) -> None:
+    """Refuse what does not run as a model in this process with arguments to its generate.
+
+    Raises:
+        PlanError: the setup asks for such a thing; each with its place.
+    """
+    told = {
+        "batching": (setup.batching == "continuous", "continuous batching is a call of its own, not an argument"),
+        "engine": (setup.engine == "serve", "transformers serve is a process of its own"),
+        "tensor_parallel": ((setup.tensor_parallel or 1) > 1, "ranks are processes of their own, started by torchrun"),
+    }
+    hint = "take the program of: perf-advisor apply --export FILE.py"
+    wrong = [Mistake(f"plan.setup.{name}", why, hint) for name, (there, why) in told.items() if there]
+    if wrong:
+        raise PlanError(*wrong)
 
 
 def _plan(plan: Plan | PathLike) -> Plan:

@@ -27,7 +27,7 @@ def beside(name: str) -> ModuleType:
 
 
 accuracy_on_cpu, accuracy_of_tuning = beside("accuracy_on_cpu"), beside("accuracy_of_tuning")
-harm_on_cpu = beside("harm_on_cpu")
+harm_on_cpu, serving_on_cpu = beside("harm_on_cpu"), beside("serving_on_cpu")
 RESULTS = HERE.parent / "bench" / "results"
 HEAD = """# How far predictions are from measurements
 
@@ -108,6 +108,7 @@ def page() -> str:
         sections.append(_published(published))
     sections += [accuracy_on_cpu.section(found) for found in speeds_on_cpus()]
     sections += [accuracy_of_tuning.section(found) for found in tuned() if accuracy_of_tuning.done(found)]
+    sections += [serving_on_cpu.section(found) for found in map(read, ["serving-cpu-2-cores.json"]) if found]
     sections += [harm_on_cpu.section(found) for found in map(read, ["no-harm-2-cores.json"]) if found]
     sections += [_other(found) for found in others()]
     if published is not None:

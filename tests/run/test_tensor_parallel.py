@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
+from advisor import api
 from advisor.errors import PlanError
 from advisor.plan import ModelReference
 from advisor.run import inside_ranks
@@ -79,6 +80,12 @@ def test_a_recipe_with_ranks_becomes_torchrun_on_loopback(monkeypatch: pytest.Mo
     monkeypatch.setenv("RANK", "1")
     inside_ranks.start(program(2), ["worker.py"])
     assert len(started) == 1, "a rank starts no other"
+
+
+@pytest.mark.parametrize("knobs", [{"tensor_parallel": 2}, {"engine": "serve", "batching": "loop"}])
+def test_what_takes_other_processes_is_not_loaded_into_ones_own(knobs: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match=r"of (its|their) own"):
+        api._refuse_elsewhere(Setup(**knobs))
 
 
 def test_alone_nothing_is_agreed_upon(monkeypatch: pytest.MonkeyPatch) -> None:
