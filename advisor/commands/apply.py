@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     _check_places(options)
     if options.export_serve:
         serve_script(plan, plan.setup)  # refused before minutes are spent
-    plan, prompts = with_prompts(plan, options.prompts, python)
+    plan, prompts = with_prompts(plan, options.prompts, python, warn)
     loaded = under_load(plan, options.request_rate, options.requests)
     if options.dry_run:
         return _dry_run(loaded, python, options)
@@ -78,8 +78,17 @@ def _tuned(plan: Plan, python: str, options: argparse.Namespace, heard: Callable
     return tuning.tune(plan, python, options.weights, heard, float(options.tune_seconds or tuning.USUAL_SECONDS))
 
 
-def with_prompts(plan: Plan, path: str | Path | None, python: str) -> tuple[Plan, tuple[Ids, ...] | None]:
+def warn(line: str) -> None:
+    """A remark that one must know, on stderr."""
+    terminal.talk().print(line, style="yellow", markup=False, soft_wrap=True)
+
+
+def with_prompts(
+    plan: Plan, path: str | Path | None, python: str, warned: Callable[[str], None] = lambda _: None
+) -> tuple[Plan, tuple[Ids, ...] | None]:
     """The plan for the user's own prompts, and these as token ids; the plan as it is where there are none.
+
+    `warned` hears it where they are of other sizes than the plan was made for.
 
     Raises:
         RequestError: the prompts cannot be read, or there is no tokenizer for them.
@@ -87,7 +96,10 @@ def with_prompts(plan: Plan, path: str | Path | None, python: str) -> tuple[Plan
     if path is None:
         return plan, None
     ids = own_prompts.as_ids(own_prompts.read(Path(path)), plan.model, python)
-    return replace(plan, workload=own_prompts.fitted(plan.workload, ids)), ids
+    workload = own_prompts.fitted(plan.workload, ids)
+    if other := own_prompts.other_sizes(plan.workload, workload):
+        warned(other)
+    return replace(plan, workload=workload), ids
 
 
 def note_runs(plan: Plan) -> Callable[[Setup, Measured], None]:

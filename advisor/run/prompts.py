@@ -165,6 +165,18 @@ def fitted(workload: Workload, ids: Sequence[Ids]) -> Workload:
     return replace(workload, **found, concurrency=1)
 
 
+def other_sizes(planned: Workload, workload: Workload) -> str | None:
+    """A warning where the prompts are not of the sizes that the plan was made for."""
+    if planned == workload:
+        return None
+    one, other = (
+        f"{load.batch * load.concurrency} prompts of {load.prompt_tokens} tokens" for load in (planned, workload)
+    )
+    return (
+        f"The plan and its predictions are for {one}, the file holds {other}: diagnose --prompts makes one for these."
+    )
+
+
 COUNTED = ("batch", "prompt_tokens", "mixed_lengths")
 
 

@@ -101,6 +101,13 @@ def test_requests_in_flight_stay_where_their_prompts_are_as_many() -> None:
     assert fitted(load, [(1, 2)] * 5) == Workload(batch=5, concurrency=1, prompt_tokens=2)
 
 
+def test_prompts_of_other_sizes_than_the_plan_was_made_for_are_said() -> None:
+    load = Workload(batch=2, prompt_tokens=9)
+    assert prompts.other_sizes(load, load) is None
+    told = prompts.other_sizes(load, Workload(batch=5, prompt_tokens=7))
+    assert told is not None and "2 prompts of 9 tokens" in told and "5 prompts of 7" in told
+
+
 def test_a_diagnosis_counts_and_refuses_to_be_told_otherwise(tmp_path: Path) -> None:
     place = tmp_path / "p.jsonl"
     place.write_text("\n".join(json.dumps({"input_ids": [7] * size}) for size in (5, 9)))
