@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 WARMING = 2
-"""Requests before the timed ones: the first is slower."""
+"""Requests before the timed ones: the first is slower. Where all are there at once it is all of them, as elsewhere."""
 
 Answers = list[tuple[float, float, list[Any]]]
 
@@ -31,7 +31,7 @@ def measure(worker: Any, request: dict[str, Any], recipe: ModuleType) -> dict[st
         requests = [(at, own[number % len(own)], new) for number, (at, _, new) in enumerate(requests)]
     worker.say("warm-up", load_seconds=loaded["seconds"])
     started = time.perf_counter()
-    recipe.serve(model, [(0.0, *one[1:]) for one in requests[:WARMING]])
+    recipe.serve(model, [(0.0, *one[1:]) for one in (requests if recipe.PER_SECOND is None else requests[:WARMING])])
     warmup_seconds = time.perf_counter() - started
     said: list[Answers] = []
     runs = worker.timed_runs(

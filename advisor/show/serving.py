@@ -33,6 +33,15 @@ def rows(applied: Applied) -> Iterator[tuple[str, ...]]:
         yield title, write(one), "", write(other), "", "" if ratio is None else factor(ratio)
 
 
+def remark(applied: Applied) -> str | None:
+    """What the verdict goes by; None where no requests arrived one by one."""
+    if not is_served(applied) or applied.judged_by_memory:
+        return None
+    if applied.aim.goal == "latency":
+        return "The verdict goes by the answers of 95 of 100 requests: the median hides a queue."
+    return "The verdict goes by when all requests are answered; requests that come slowly leave no room for a gain."
+
+
 def _figure(measurement: Measurement, name: str) -> Any:
     found: Any = measurement if isinstance(measurement, Measured) else None
     for part in name.split("."):

@@ -98,6 +98,8 @@ def _remarks(applied: Applied) -> Iterator[RenderableType]:
     counted = sum(len(side.counted) for side in sides)
     if sides:
         yield Text(f"{_what_counts(applied, sides, counted)}; {applied.weights} weights", style="dim")
+    if told := serving.remark(applied):
+        yield Text(told, style="dim")
     if disturbed:
         left = "not counted" if all(side.quiet for side in sides) else "counted where nothing else was at hand"
         yield Text(f"Other programs disturbed {disturbed} of {runs} runs, {left}.", style="yellow")
