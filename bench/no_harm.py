@@ -4,10 +4,12 @@
 Thirty small random-weight models of several families meet workloads, goals and setups, good and bad ones. Each is
 diagnosed and applied as the commands do. Then what was kept is measured against the user's own setup once more, in
 fresh processes in turn, since the figures that chose it flatter it. A run that was ended goes on with the cases that
-RESULT.json lacks; with --for-seconds no case is begun after so many seconds. Half a minute a case on two cores.
+RESULT.json lacks; with --for-seconds no case is begun after so many seconds. Half a minute a case on two cores, three
+minutes where the plan compiles.
 """
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -22,7 +24,7 @@ import advisor
 from advisor import applying
 from advisor.applying import Applied, Budget
 from advisor.commands.failures import explainer
-from advisor.conflicts import conflict
+from advisor.conflicts import compiles, conflict
 from advisor.files import write_whole
 from advisor.plan import Plan
 from advisor.run.figures import Measured
@@ -123,13 +125,12 @@ def config(case: Case) -> dict[str, Any]:
     return {"model_type": case.family, **sizes, **FAMILIES[case.family]}
 
 
-def applied(case: Case, folder: Path, machine: Path) -> tuple[Plan, Applied]:
-    """Diagnose and apply, as the commands do."""
+def diagnosed(case: Case, folder: Path, machine: Path) -> Plan:
+    """The plan for a case; its model is written to `folder`."""
     (folder / "config.json").write_text(json.dumps(config(case)), encoding="utf-8")
-    plan = advisor.diagnose(
+    return advisor.diagnose(
         folder / "config.json", setup=dict(case.knobs), machine=machine, python=sys.executable, **case.load
     )
-    return plan, applying.apply(plan, sys.executable, "random", budget=QUICK, explain=explainer())
 
 
 def checked(plan: Plan, found: Applied) -> dict[str, Any] | None:
@@ -158,11 +159,14 @@ def checked(plan: Plan, found: Applied) -> dict[str, Any] | None:
     }
 
 
-def row(case: Case, machine: Path) -> dict[str, Any]:
-    """What came of one case, with the seconds that it took."""
+def row(case: Case, machine: Path, compiled: bool) -> dict[str, Any] | None:
+    """What came of one case, with the seconds that it took; None where its plan is not of the kind asked for."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        plan, found = applied(case, Path(folder), machine)
+        plan = diagnosed(case, Path(folder), machine)
+        if compiles(plan.setup) is not compiled:
+            return None
+        found = applying.apply(plan, sys.executable, "random", budget=QUICK, explain=explainer())
         again = checked(plan, found)
     told = found.to_json()
     parts = {name: told[name] for name in ("outcome", "speedup", "verdict", "drift", "drifted", "request_seconds")}
@@ -213,19 +217,23 @@ def main() -> None:
     recorded(machine)
     facts = json.loads(machine.read_text(encoding="utf-8"))["facts"]
     about = {name: facts.get(name, {}).get("value") for name in ("host.cpu", "torch.version", "transformers.version")}
-    # In strides, so that a part of the cases is of all families.
-    for case in (CASES[number * STRIDE % len(CASES)] for number in range(len(CASES))):
+    # In strides, so that a part of the cases is of all families; those that compile take minutes and come last.
+    order = [CASES[number * STRIDE % len(CASES)] for number in range(len(CASES))]
+    for compiled, case in itertools.product((False, True), order):
         if any(row["case"] == case.name for row in rows):
             continue
         if time.monotonic() - began > options.for_seconds:
             break
-        rows.append(row(case, machine))
-        last = rows[-1]
+        last = row(case, machine, compiled)
+        if last is None:
+            continue
+        rows.append(last)
         again = last["again"] and last["again"]["gain"]
         print(
             f"{last['seconds']:5.1f} s {last['outcome']:>8} {last['speedup']} again {again} {case.name}",
-            file=sys.stderr, flush=True,
-        )  # fmt: skip
+            file=sys.stderr,
+            flush=True,
+        )
         write_whole(options.result, json.dumps({"cases": len(CASES), "machine": about, "rows": rows}, indent=1) + "\n")
     machine.unlink(missing_ok=True)
 
