@@ -38,7 +38,9 @@ class Candidate:
     @property
     def weights(self) -> Setup:
         """The knobs that decide what is loaded; candidates that agree in them can share a model."""
-        return replace(self.setup, **dict.fromkeys(SET_LATER))
+        plain = replace(self.setup, **dict.fromkeys(SET_LATER))
+        # An assistant is loaded with the model.
+        return replace(plain, speculation="assistant") if self.setup.speculation == "assistant" else plain
 
     @property
     def kind(self) -> tuple[Setup, bool]:

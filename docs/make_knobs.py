@@ -21,11 +21,11 @@ HEAD = """# Every knob, and how it is tested
 Written by `docs/make_knobs.py` from the cases in `tests/knobs`; a test holds the page against them. For each value the
 program that `apply` would run is run as it is written, on a tiny random model: every prompt must get its tokens, and
 what stands under "looked at" must hold in that process (`seen` is what happened: calls of generate, caches, widths of
-forward passes, compiled graphs, operators). "Same tokens" are those of the program in which the knob is not set, in
-float32.
+forward passes, compiled graphs, operators; `linear` is a matrix of the model). "Same tokens" are those of the program
+in which the knob is not set, in float32.
 
 CPU tests are part of `pytest`; those of a package run where it is installed. GPU tests have the same body and run with
-`pytest -m gpu` on a machine with a CUDA device.
+`pytest -m gpu` on a machine with a CUDA device; the page says what they cover, not that they were run.
 
 | knob | value | CPU test | GPU test | looked at | why not |
 |---|---|---|---|---|---|
@@ -125,8 +125,7 @@ def _cells(case: Any) -> tuple[str, ...]:
 def _where(case: Any, device: str) -> str:
     if case.skipped_on(device):
         return "no"
-    packages = [package.partition(".")[0] for package in case.packages]
-    return f"with {', '.join(packages)}" if packages else "yes"
+    return f"with `{'`, `'.join(case.packages)}`" if case.packages else "yes"
 
 
 if __name__ == "__main__":

@@ -168,3 +168,10 @@ def test_candidates_of_the_same_weights_share_a_model() -> None:
     other = replace(one, setup=one.setup.changed({"attn_implementation": "eager", "threads": 1}))
     wider = replace(one, setup=one.setup.changed({"dtype": "float32"}))
     assert one.weights == other.weights != wider.weights
+
+
+def test_an_assistant_is_loaded_with_its_model() -> None:
+    drafting = {"assistant_model": "a/small", "batching": "loop"}
+    setups = [NOW.changed({**drafting, "speculation": way}) for way in ("assistant", "prompt_lookup", "none")]
+    weights = [Candidate(setup, 1.0, 1.0, None).weights for setup in setups]
+    assert weights[0] != weights[1] == weights[2]

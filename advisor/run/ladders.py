@@ -16,6 +16,8 @@ PLAINER: Mapping[str, Value] = {
     "use_kernels": False,
     "experts_implementation": "eager",
     "cache_implementation": "dynamic",
+    "keep_cache": False,
+    "attn_at_run_time": False,
     "speculation": "none",
     "batching": "padded",
     "dtype": "float32",
@@ -40,6 +42,8 @@ def plainer(setup: Setup, knob: str, means: Means) -> Change | None:
         return _attention(setup.attn_implementation, means)
     if knob.startswith("compile"):
         return _compilation(setup)
+    if knob == "cache_implementation" and setup.keep_cache:
+        return {"cache_implementation": "dynamic", "keep_cache": False}
     value = PLAINER.get(knob)
     return None if value is None or getattr(setup, knob) in (None, value) else {knob: value}
 
@@ -59,7 +63,10 @@ def _compilation(setup: Setup) -> Change | None:
         return None
     if setup.compile_fullgraph:
         return {"compile_fullgraph": False}
-    return {"compile": "none", **({"cache_implementation": "dynamic"} if setup.cache_implementation in STATIC else {})}
+    if setup.cache_implementation not in STATIC:
+        return {"compile": "none"}
+    kept: Change = {"keep_cache": False} if setup.keep_cache else {}
+    return {"compile": "none", "cache_implementation": "dynamic", **kept}
 
 
 def smaller(setup: Setup, stage: str, means: Means) -> Iterator[Change]:

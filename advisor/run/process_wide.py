@@ -28,7 +28,10 @@ def thread_lines(setup: Setup) -> Lines:
     """Settings of threads and arithmetic, at the head of `load()`."""
     lines = [] if setup.threads is None else [f"torch.set_num_threads({literal(setup.threads)})"]
     if setup.interop_threads is not None:
-        lines.append(f"torch.set_num_interop_threads({literal(setup.interop_threads)})  # once in a process, and first")
+        count = literal(setup.interop_threads)
+        # torch takes it once in a process; where programs share one, the second must not fail for it.
+        lines.append(f"if torch.get_num_interop_threads() != {count}:")
+        lines.append(f"    torch.set_num_interop_threads({count})  # before anything else runs")
     if setup.matmul_precision == "high":
         lines.append('torch.set_float32_matmul_precision("high")  # TF32 for float32 products, where the GPU has it')
     return lines

@@ -2,7 +2,7 @@
 
 Reads a JSON list of {"name", "text", "looks", "checkpoint"} from stdin and writes a JSON object, by name of the case
 {"tokens": new ids of each prompt, "looks": {expression: true or false}, "seen", "seconds"} or {"error": text}.
-A look is a Python expression over `model`, `seen`, `torch` and `os`, evaluated after the prompts got their tokens.
+A look is a Python expression over `model`, `linear` (a matrix of it), `seen`, `torch` and `os`, evaluated afterwards.
 """
 
 import contextlib
@@ -193,6 +193,9 @@ def run(case: dict[str, Any], spy: ImportSpy) -> dict[str, Any]:
         seen.graphs, seen.breaks = counters["stats"]["unique_graphs"], len(counters["graph_break"])
     seen.environment = spy.noted
     names = {"model": model, "seen": seen, "torch": torch, "os": os, "huge_page_bytes": huge_page_bytes}
+    names["linear"] = next(
+        (part for name, part in model.named_modules() if name.endswith("layers.0.mlp.up_proj")), None
+    )
     found = {look: bool(eval(look, dict(names))) for look in looks}
     answer = {"looks": found, "seen": seen.in_short(), "seconds": time.perf_counter() - started}
     return {"tokens": [list(map(int, row)) for row in tokens], **answer}

@@ -105,21 +105,20 @@ ATTENTION = (
     ),
 )
 
-LINEAR = "model.model.layers[0].mlp.up_proj"
 
 QUANTIZED = (
     KnobCase(
-        {"quantization": "bnb_int8"}, (f"type({LINEAR}).__name__ == 'Linear8bitLt'",), packages=("bitsandbytes",),
+        {"quantization": "bnb_int8"}, ("type(linear).__name__ == 'Linear8bitLt'",), packages=("bitsandbytes",),
         beside={"dtype": "bfloat16"},
     ),
     *(
         KnobCase(
             {"quantization": f"bnb_{name}"},
             (
-                f"type({LINEAR}).__name__ == 'Linear4bit'",
-                f"{LINEAR}.weight.quant_state.quant_type == '{name[:3]}'",
-                f"{LINEAR}.weight.compress_statistics is {name.endswith('double')}",
-                f"{LINEAR}.compute_dtype == torch.bfloat16",
+                "type(linear).__name__ == 'Linear4bit'",
+                f"linear.weight.quant_state.quant_type == '{name[:3]}'",
+                f"linear.weight.compress_statistics is {name.endswith('double')}",
+                "linear.compute_dtype == torch.bfloat16",
             ),
             packages=("bitsandbytes",),
             beside={"dtype": "bfloat16"},
@@ -127,32 +126,32 @@ QUANTIZED = (
         for name in ("nf4", "nf4_double", "fp4")
     ),
     KnobCase(
-        {"quantization": "torchao_int8"}, (f"type({LINEAR}.weight).__name__ == 'Int8Tensor'",), packages=("torchao",),
+        {"quantization": "torchao_int8"}, ("type(linear.weight).__name__ == 'Int8Tensor'",), packages=("torchao",),
         beside={"dtype": "bfloat16"},
     ),
     KnobCase(
         {"quantization": "torchao_int8", "compile": "forward"},
-        (f"type({LINEAR}.weight).__name__ == 'Int8Tensor'", "seen.graphs > 0"),
+        ("type(linear.weight).__name__ == 'Int8Tensor'", "seen.graphs > 0"),
         packages=("torchao",),
         beside={"dtype": "bfloat16"},
         model="layer",
     ),
     KnobCase(
-        {"quantization": "torchao_int4"}, ("'Int4' in type(" + LINEAR + ".weight).__name__",), packages=("torchao",),
+        {"quantization": "torchao_int4"}, ("'Int4' in type(linear.weight).__name__",), packages=("torchao",),
         beside={"dtype": "bfloat16"},
         cpu="no packing of torchao 0.18 converts for a CPU; its IntxWeightOnlyConfig runs, but keeps 4 bits in 8",
     ),
     *(
         KnobCase(
             {"quantization": f"quanto_{bits}"},
-            (f"type({LINEAR}).__name__ == 'QLinear'", f"{LINEAR}.weight_qtype.name == 'q{bits}'"),
+            ("type(linear).__name__ == 'QLinear'", f"linear.weight_qtype.name == 'q{bits}'"),
             packages=("optimum.quanto",),
             beside={"dtype": "bfloat16"},
         )
         for bits in ("int8", "int4")
     ),
     KnobCase(
-        {"quantization": "fp8"}, (f"{LINEAR}.weight.dtype == torch.float8_e4m3fn",), beside={"dtype": "bfloat16"},
+        {"quantization": "fp8"}, ("linear.weight.dtype == torch.float8_e4m3fn",), beside={"dtype": "bfloat16"},
         cpu="the library quantizes to fp8 on a GPU or XPU alone",
     ),
 )  # fmt: skip
@@ -175,7 +174,7 @@ NO_GPTQMODEL = "both are read by gptqmodel, whose release 7.7 asks for torch 2.1
 FOUND = (
     KnobCase(
         {},
-        (f"type({LINEAR}).__name__ == 'Linear4bit'", f"{LINEAR}.weight.quant_type == 'nf4'"),
+        ("type(linear).__name__ == 'Linear4bit'", "linear.weight.quant_type == 'nf4'"),
         packages=("bitsandbytes",),
         checkpoint="bitsandbytes_nf4",
         beside={"dtype": None},
@@ -183,7 +182,7 @@ FOUND = (
     ),
     KnobCase(
         {},
-        ("type(model.hf_quantizer).__name__ == 'CompressedTensorsHfQuantizer'", f"hasattr({LINEAR}, 'weight_scale')"),
+        ("type(model.hf_quantizer).__name__ == 'CompressedTensorsHfQuantizer'", "hasattr(linear, 'weight_scale')"),
         packages=("compressed_tensors",),
         checkpoint="compressed_int8",
         beside={"dtype": None},

@@ -40,12 +40,12 @@ CACHE = (
     ),
     KnobCase(
         {"cache_implementation": "quantized", "cache_backend": "quanto", "cache_bits": 4},
-        ("seen.cache == 'QuantizedCache'", "seen.layer == 'QuantoQuantizedLayer'"),
+        ("seen.layer == 'QuantoQuantizedLayer'", "seen.calls[0]['cache_config']['nbits'] == 4"),
         packages=("optimum.quanto",),
     ),
     KnobCase(
         {"cache_implementation": "quantized", "cache_backend": "hqq", "cache_bits": 8},
-        ("seen.cache == 'QuantizedCache'", "seen.layer == 'HQQQuantizedLayer'"),
+        ("seen.layer == 'HQQQuantizedLayer'", "seen.calls[0]['cache_config']['nbits'] == 8"),
         packages=("hqq",),
     ),
     KnobCase(

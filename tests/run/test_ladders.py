@@ -40,6 +40,15 @@ def test_compilation_goes_from_the_whole_graph_to_none() -> None:
     assert plainer(none, "compile", ALL) is None
 
 
+@pytest.mark.parametrize("knob", ["compile", "cache_implementation", "keep_cache"])
+def test_no_cache_is_kept_that_is_not_static(knob: str) -> None:
+    kept = Setup(compile="generate", cache_implementation="static", keep_cache=True)
+    if knob == "cache_implementation":
+        kept = kept.changed({"compile": "none"})
+    below = kept.changed(plainer(kept, knob, ALL) or {})
+    assert below != kept and conflict(below) is None
+
+
 def shrunk(setup: Setup, stage: str, means: Means) -> list[dict[str, Any]]:
     """Each first change that `smaller` offers, until it offers none."""
     seen: list[dict[str, Any]] = []

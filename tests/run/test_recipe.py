@@ -94,7 +94,7 @@ def test_an_empty_setup_sets_nothing() -> None:
         ({"use_kernels": True}, "use_kernels=True,"),
         ({"experts_implementation": "batched_mm"}, 'experts_implementation="batched_mm",'),
         ({"matmul_precision": "high"}, 'torch.set_float32_matmul_precision("high")'),
-        ({"interop_threads": 2}, "torch.set_num_interop_threads(2)"),
+        ({"interop_threads": 2}, "        torch.set_num_interop_threads(2)"),
         (
             {"sdpa_backend": "flash"},
             "    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):\n            output = model.gen",
