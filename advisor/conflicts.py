@@ -127,6 +127,8 @@ def _speculation_conflict(setup: Setup) -> str | None:
         return "a static cache cannot take drafted tokens back"
     if setup.cache_implementation == "quantized":
         return "drafted tokens cannot be taken back from a quantized cache (it fails with a size mismatch)"
+    if setup.speculation == "assistant" and setup.cache_implementation not in (None, "dynamic"):
+        return "an assistant shares its settings of the cache, and refuses all but the growing one"
     if setup.use_cache is False:
         return "drafting tokens ahead needs the cache"
     return None

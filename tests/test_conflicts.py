@@ -27,6 +27,10 @@ from advisor.setup import Setup, knobs
         ({"quantization": "torchao_int4", "dtype": "float16"}, "need bfloat16"),
         ({"speculation": "assistant"}, "needs assistant_model"),
         ({"speculation": "assistant", "assistant_model": "a/b", "batch_size": 2}, "one prompt at a time"),
+        (
+            {"speculation": "assistant", "assistant_model": "a/b", "cache_implementation": "offloaded"},
+            "all but the growing",
+        ),
         ({"keep_cache": True}, "only a static cache is kept"),
         ({"keep_cache": True, "cache_implementation": "offloaded_static"}, "only a static cache is kept"),
         ({"attn_at_run_time": True}, "needs attn_implementation"),

@@ -161,7 +161,8 @@ def _cache_arguments(setup: Setup) -> list[str]:
         arguments.append(f"use_cache={literal(setup.use_cache)}")
     if setup.keep_cache:
         arguments.append("past_key_values=cache")
-    elif setup.cache_implementation is not None:
+    elif setup.cache_implementation is not None and setup.speculation != "assistant":
+        # With an assistant the growing cache is the only one, and the assistant's own call refuses to be told of it.
         arguments.append(f"cache_implementation={literal(setup.cache_implementation)}")
     given = {"backend": setup.cache_backend, "nbits": setup.cache_bits}
     configuration = {name: value for name, value in given.items() if value is not None}

@@ -74,7 +74,7 @@ DRAFTING = (
             "seen.drafts > 0",
             "len(list(model.children())) == 2",
         ),
-        beside=LOOP,
+        beside={**LOOP, "cache_implementation": "dynamic"},
         same_tokens=True,
         checkpoint="small_model",
     ),
