@@ -82,27 +82,21 @@ DRAFTING = (
 
 COMPILED = (
     KnobCase(
-        {"compile": "generate", "compile_mode": "default", "compile_fullgraph": True},
-        (
-            "seen.graphs > 0",
-            "seen.breaks == 0",
-            "seen.compiled[0]['mode'] == 'default'",
-            "seen.compiled[0]['fullgraph']",
-        ),
-        beside=STATIC,
-        model="layer",
-        same_tokens=True,
-    ),
-    KnobCase(
         {"compile": "forward", "compile_mode": "max-autotune-no-cudagraphs", "compile_fullgraph": False},
         ("seen.graphs > 0", "seen.compiled == [{'mode': 'max-autotune-no-cudagraphs', 'fullgraph': False}]"),
         model="layer",
         same_tokens=True,
     ),
     KnobCase(
-        {"keep_cache": True, "compile": "generate"},
-        # Prompts of four lengths: a cache made for each would be compiled for anew.
-        ("seen.graphs == 1", "len(seen.places) == 1"),
+        {"keep_cache": True, "compile": "generate", "compile_mode": "default", "compile_fullgraph": True},
+        # Prompts of four lengths: of a cache made for each, the sizes would be compiled for anew.
+        (
+            "seen.graphs == 1",
+            "seen.breaks == 0",
+            "seen.compiled[0]['mode'] == 'default'",
+            "seen.compiled[0]['fullgraph']",
+            "len(seen.places) == 1",
+        ),
         beside={**STATIC, **LOOP},
         model="layer",
         load="ragged",
