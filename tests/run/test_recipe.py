@@ -166,6 +166,12 @@ def test_kernels_of_sdpa_need_a_torch_that_has_them(backend: str, least: str) ->
         written(replace(SUBJECT, torch=Version("2.2")), sdpa_backend=backend)
 
 
+def test_an_assistant_is_told_nothing_of_the_growing_cache() -> None:
+    """Its own call is made with the same settings and a cache, and refuses both together (seen by running it)."""
+    asked: dict[str, Any] = {"speculation": "assistant", "assistant_model": "org/small", "batching": "loop"}
+    assert written(**asked, cache_implementation="dynamic") == written(**asked)
+
+
 def test_ones_own_calls_get_a_cache_each() -> None:
     lines = own_arguments_lines(SUBJECT, Setup(cache_implementation="static", keep_cache=True))
     assert '    cache_implementation="static",' in lines and "past_key_values" not in "".join(lines)
