@@ -214,6 +214,8 @@ _SNAPSHOT = "a file of torch.cuda.memory._dump_snapshot(): who holds the memory,
 def _explain(commands: _Commands) -> None:
     parser = _command(commands, "explain", "explain a pasted out-of-memory traceback or another error", _SILENT)
     parser.add_argument("files", nargs="*", metavar="FILE", help="texts to explain; - or none: standard input")
+    parser.add_argument("--model", metavar="MODEL", help="the model that failed: say what would make it fit")
+    parser.add_argument("--plan", metavar="FILE", help="the plan that was running: its setup is what is in force")
     parser.add_argument("--snapshot", metavar="FILE", help=_SNAPSHOT)
 
 

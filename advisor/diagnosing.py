@@ -142,7 +142,7 @@ class Diagnosis:
         return planner.Situation(
             self.rules,
             subject.workload.goal,
-            lambda reached: self._facts(subject, reached, sources),
+            lambda reached: self.facts(subject, reached, sources),
             lambda reached: self.estimate(subject, reached),
         )
 
@@ -156,7 +156,7 @@ class Diagnosis:
             self._estimates[key] = ask(subject.model, subject.machine, subject.workload, setup)
         return self._estimates[key]
 
-    def _facts(self, subject: Subject, setup: Setup, sources: Mapping[str, str]) -> Facts:
+    def facts(self, subject: Subject, setup: Setup, sources: Mapping[str, str]) -> Facts:
         """All facts that hold in `setup`."""
         return (
             subject.machine

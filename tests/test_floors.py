@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("planner", "casebook", "planfile", "derived", "ruleschema", "subjects", "mending", "witness"),
     ("diagnosing", "explaining", "installing", "applying", "where", "candidates", "snapshot"),
-    ("tuning",),
+    ("tuning", "remedies"),
     ("show",),
     ("commands",),
     ("cli", "api", "hooks"),

@@ -8,7 +8,7 @@ from advisor import errorbook, rulebook
 from advisor.commands import options as common
 from advisor.commands import snapshots
 from advisor.errors import Mistake, RequestError
-from advisor.explaining import explain
+from advisor.explaining import Diagnosis, explain
 from advisor.facts import Facts
 
 STDIN = "-"
@@ -26,14 +26,29 @@ def run(options: argparse.Namespace) -> int:
     for source, text in texts:
         diagnosis = explain(text, source, here, rules)
         known = known and diagnosis.recognized
-        if options.json:
-            common.print_json(diagnosis.to_json(), compact=True)
-        else:
-            from advisor.show import diagnosis as screen
-            from advisor.show import terminal
-
-            terminal.out().print(screen.screen(diagnosis))
+        _tell(text, diagnosis, options)
     return 0 if known else 1
+
+
+def _tell(text: str, diagnosis: Diagnosis, options: argparse.Namespace) -> None:
+    """Print one diagnosis, joined with the model where one is named."""
+    joined = None
+    if options.model or options.plan:
+        # Imported here: only this needs the planner, and it takes a tenth of a second.
+        from advisor.commands import remedies
+
+        joined = remedies.join(text, diagnosis, options)
+    if options.json:
+        common.print_json(joined.to_json() if joined else diagnosis.to_json(), compact=True)
+        return
+    from advisor.show import diagnosis as screen
+    from advisor.show import terminal
+
+    terminal.out().print(screen.screen(joined.diagnosis if joined else diagnosis))
+    if joined:
+        from advisor.show import remedies as remedies_screen
+
+        terminal.out().print(remedies_screen.screen(joined.remedies))
 
 
 def own_folders(options: argparse.Namespace) -> list[Path]:

@@ -36,7 +36,7 @@ def beyond(size: int | None, limit: int | None) -> int | None:
 def machines(machine: Facts, total: int | None, spilled: int | None) -> int | None:
     """How many such machines hold the setup on their devices; `total` leaves out what is spilled."""
     sizes = free_sizes(machine)
-    if sizes is None or total is None or spilled is None:
+    if not sizes or not any(sizes) or total is None or spilled is None:
         return None
     return math.ceil((total + spilled) / (SERVED_SHARE * sum(sizes)))
 
@@ -45,7 +45,7 @@ def shares(machine: Facts, setup: Setup, weights: int | None) -> tuple[str, ...]
     """Weights for each device in proportion to what is free there, never above that. The quantizers take their share
     off again."""
     sizes = free_sizes(machine)
-    if sizes is None or weights is None:
+    if not sizes or not any(sizes) or weights is None:
         return None
     allowance = BLOCK_ALLOWANCE / (QUANTIZED_SHARE if setup.quantization not in (None, "none") else 1.0)
     shares = (min(size, weights * allowance * size / sum(sizes)) for size in sizes)

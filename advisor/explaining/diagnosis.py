@@ -48,6 +48,7 @@ class Diagnosis:
     why: str = ""
     quoted_line: str = ""
     fixes: tuple[FixFound, ...] = ()
+    arithmetic: tuple[str, ...] = ()
 
     @property
     def is_memory(self) -> bool:
@@ -60,4 +61,5 @@ class Diagnosis:
             "source": self.source, "recognized": self.recognized, "kind": self.kind, "cause": self.cause,
             "phase": self.phase, "rule": self.rule, "summary": self.summary, "memory": memory, "what": self.what,
             "why": self.why, "quoted_line": self.quoted_line, "fixes": [fix.to_json() for fix in self.fixes],
+            "arithmetic": list(self.arithmetic),
         }  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from advisor.clauses import judge
 from advisor.errorbook import ErrorRule, Fix
+from advisor.explaining.arithmetic import arithmetic
 from advisor.explaining.diagnosis import Diagnosis, FixFound
 from advisor.explaining.matching import Match, best
 from advisor.explaining.wording import hindrance, sentences
@@ -37,6 +38,7 @@ def explain(text: str, source: str, machine: Facts | None, rules: Sequence[Error
         why=masked(sentences(match.sign.why, facts)),
         quoted_line=_quoted(passage, match, memory),
         fixes=tuple(_fixes(match.rule.fixes, facts)),
+        arithmetic=arithmetic(passage) if memory else (),
     )
 
 

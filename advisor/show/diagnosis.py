@@ -25,7 +25,8 @@ def screen(diagnosis: Diagnosis) -> RenderableType:
     parts: list[RenderableType] = [_headline(diagnosis)]
     if diagnosis.quoted_line:
         parts.append(_indented(Text(diagnosis.quoted_line, style="dim")))
-    parts += ["", Text(diagnosis.what), "", Text(diagnosis.why), ""]
+    parts += ["", Text(diagnosis.what), *(_indented(Text(line)) for line in diagnosis.arithmetic)]
+    parts += ["", Text(diagnosis.why), ""]
     parts += [*_fixes(diagnosis.fixes), Text(_rule_line(diagnosis), style="dim")]
     return Group(*parts)
 

@@ -50,3 +50,8 @@ def test_shares_follow_the_free_memory_and_never_exceed_it() -> None:
     quantized = Setup(quantization="bnb_nf4")
     assert spread.shares(devices(10 * GIB, 10 * GIB), quantized, 9 * GIB) == ("0=5.5GiB", "1=5.5GiB")
     assert spread.shares(Facts(), Setup(), GIB) is None
+
+
+def test_full_devices_hold_nothing_and_divide_nothing() -> None:
+    assert spread.machines(devices(0, 0), 5, 0) is None
+    assert spread.shares(devices(0), Setup(), 5) is None

@@ -1,0 +1,62 @@
+"""What would make it fit, on the screen: the gap, then the ways out with what each would take."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from advisor.amounts import size
+from advisor.remedies import Remedies, Way
+from advisor.show.in_code import in_code
+
+_SIZES = {"batch": "batch of {}", "prompt_tokens": "prompts of {} tokens"}
+_BASIS = {"formula": "by formula", "dry run": "by dry run"}
+
+
+def screen(remedies: Remedies) -> RenderableType:
+    """Below an explanation."""
+    return Group("", Text("What would make it fit, by the estimate", style="bold"), *_lines(remedies))
+
+
+def _lines(remedies: Remedies) -> Iterator[Text]:
+    memory = remedies.estimate.memory
+    if memory.total_bytes is None or memory.available_bytes is None:
+        yield Text("The estimate cannot tell: too little is known of the model or the device.")
+        return
+    yield Text(_gap(remedies))
+    for number, way in enumerate(remedies.ways, start=1):
+        yield from _way(number, way)
+    if remedies.together:
+        verdict = "fits" if remedies.together_fits else "still does not fit"
+        yield Text(f"No change alone suffices; the plan of `diagnose --goal fit` {verdict}:")
+        yield from (Text(f"    {line}", style="cyan") for line in in_code(remedies.together))
+    elif not remedies.ways and (remedies.missing_bytes or 0) < memory.total_bytes:
+        yield Text("No change that the rules know saves memory here.")
+
+
+def _gap(remedies: Remedies) -> str:
+    memory = remedies.estimate.memory
+    assert memory.total_bytes is not None
+    assert memory.available_bytes is not None
+    told = f"{size(memory.total_bytes)} needed of {size(memory.available_bytes)} ({_BASIS[remedies.estimate.basis]})"
+    if not remedies.by_text:
+        return told if not remedies.missing_bytes else f"{told}: {size(remedies.missing_bytes)} missing"
+    missing = f"the text shows {size(remedies.missing_bytes or 0)} missing"
+    if (remedies.missing_bytes or 0) >= memory.total_bytes:
+        return f"{told}, which would fit; {missing}: it is about far larger requests, or another model."
+    return f"{told}, which would fit; {missing}. So more is taken than predicted; what follows counts from there."
+
+
+def _way(number: int, way: Way) -> Iterator[Text]:
+    """The change as it is typed, then what it would take, then what it costs."""
+    knobs = {name: value for name, value in way.change.items() if name not in _SIZES}
+    lines = [*in_code(knobs), *(words.format(way.change[name]) for name, words in _SIZES.items() if name in way.change)]
+    for mark, line in zip((str(number), *" " * len(lines)), lines, strict=False):
+        yield Text.assemble(f"{mark}  ", (line, "cyan"))
+    needed = "unknown" if way.total_bytes is None else size(way.total_bytes)
+    verdict = {True: "enough", False: "not enough alone", None: "unknown whether it is enough"}[way.enough]
+    saved = "" if way.saved_bytes is None else f", {size(way.saved_bytes)} less"
+    speed = "" if way.speed is None else f"; speed x{way.speed:.2f}"
+    yield Text(f"   {verdict}: needs {needed}{saved}{speed}")
+    if way.quality:
+        yield Text(f"   Outputs: {way.quality}", style="dim")
