@@ -126,6 +126,13 @@ def _factor(text: str) -> float:
     return float(text)
 
 
+def _per_second(text: str) -> float:
+    """A positive rate."""
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,6})?", text) or not float(text) > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of requests a second, like 2 or 0.5")
+    return float(text)
+
+
 _LARGEST = 10_000_000
 
 
@@ -194,7 +201,7 @@ def _apply(commands: _Commands) -> None:
     parser.add_argument("--install", action="store_true", help="install what the plan needs and lacks, after a yes")
     parser.add_argument("--yes", action="store_true", help="with --install: yes, without being asked")
     parser.add_argument("--export-serve", metavar="FILE.sh", help="write the commands that serve it, vLLM's too")
-    parser.add_argument("--request-rate", type=_factor, metavar="R", help=_RATE)
+    parser.add_argument("--request-rate", type=_per_second, metavar="R", help=_RATE)
     parser.add_argument("--requests", type=_count, metavar="N", help="requests of one run at that rate (default: 32)")
 
 

@@ -70,18 +70,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("result")
     parser.add_argument("--only", nargs="+", choices=list(RATES), default=list(RATES))
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     options = parser.parse_args()
     place = Path(options.result)
     result = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {"rows": []}
     result["load"] = {"in_flight": IN_FLIGHT, "prompt_tokens": PROMPT_TOKENS, "new_tokens": NEW_TOKENS}
     served = all(importlib.util.find_spec(name) for name in PACKAGES)
     there = {(entry["model"], entry["rate"], entry["way"]) for entry in result["rows"]}
-    for model, way in itertools.product(options.only, WAYS):
-        for rate in RATES[model]:
+    for model in options.only:
+        for rate, way in itertools.product(RATES[model], options.ways):
             if (model, rate, way) in there or ("engine" in WAYS[way] and not served):
                 continue
             result["rows"].append(row(model, rate, way))
             print(shown(result["rows"][-1]), flush=True)
+            result["rows"].sort(
+                key=lambda one: (list(RATES).index(one["model"]), one["rate"], list(WAYS).index(one["way"]))
+            )
             applying.write_export(place, json.dumps(result, indent=1) + "\n")
 
 
