@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = importlib.import_module(f"advisor.commands.{options.command}")
         code: int = command.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller: nothing was printed to it
+            sys.stdout.flush()
         return code
     except AdvisorError as error:
         for mistake in error.mistakes:

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from advisor import errorbook, live, rulebook
@@ -17,6 +17,7 @@ from advisor.commands import options
 from advisor.errorbook import ErrorRule
 from advisor.explaining import explain
 from advisor.facts import Fact, Facts, Known
+from advisor.probe import cgroup
 from advisor.show import diagnosis as screen
 from advisor.show import live as live_screen
 from advisor.show import terminal
@@ -24,6 +25,9 @@ from advisor.show import terminal
 Hook = Callable[..., Any]
 LONGEST_TEXT = 400_000
 """Characters of a traceback that are read: repeated frames can make it endless."""
+RESERVE_BYTES = 32 * 2**20
+"""Given up before anything is explained, so that there is room to do so where host memory ran out. Until then it is
+asked for but never touched, which takes addresses and no memory."""
 
 
 @dataclass
@@ -37,6 +41,7 @@ class _Installed:
     shell: Any
     show_traceback: Hook | None
     busy: threading.Lock
+    reserve: bytearray | None
 
 
 _installed: _Installed | None = None
@@ -56,6 +61,7 @@ def install() -> None:
         shell=shell,
         show_traceback=shell.showtraceback if shell is not None else None,
         busy=threading.Lock(),
+        reserve=bytearray(RESERVE_BYTES),
     )
     sys.excepthook, threading.excepthook = _on_error, _on_thread_error
     if shell is not None:
@@ -122,17 +128,20 @@ def _explain(error: Any) -> None:
     current = _installed
     if current is None or not isinstance(error, Exception) or not current.busy.acquire(blocking=False):
         return
+    current.reserve = None
     try:
         _print_explanation(error, current)
     except BaseException:  # noqa: S110  # see above; a person who presses Ctrl-C here wants it to end
         pass
     finally:
+        with contextlib.suppress(MemoryError):
+            current.reserve = bytearray(RESERVE_BYTES)
         current.busy.release()
 
 
 def _print_explanation(error: Exception, current: _Installed) -> None:
     text = "".join(traceback.format_exception(error))[-LONGEST_TEXT:]
-    devices, host = live.devices(), live.host()
+    devices, host = live.devices(), _host()
     diagnosis = explain(text, "this process", (current.machine or Facts()) | _facts(devices, host), current.rules)
     if not diagnosis.recognized:
         return
@@ -140,8 +149,18 @@ def _print_explanation(error: Exception, current: _Installed) -> None:
     talk.print()
     talk.print(screen.screen(diagnosis))
     if diagnosis.is_memory:
-        known = live.owners(error)
-        talk.print(live_screen.screen(devices, host, known.models, live.tensors(known.names)))
+        known, largest = live.Owners({}, ()), live.Tensors((), {}, {})
+        # Each of the two takes memory; what is known without them is shown in any case.
+        with contextlib.suppress(Exception):
+            known = live.owners(error)
+            largest = live.tensors(known.names)
+        talk.print(live_screen.screen(devices, host, known.models, largest))
+
+
+def _host() -> live.HostNow:
+    """The host's figures; in a container, what is left of its limit is all that can be had."""
+    host, left = live.host(), cgroup.limits().memory_left_bytes
+    return host if left is None or host.available is None else replace(host, available=min(left, host.available))
 
 
 def _facts(devices: tuple[live.DeviceNow, ...], host: live.HostNow) -> Facts:

@@ -172,6 +172,20 @@ def test_a_mapping_of_locals_that_the_program_holds_is_left_as_it_is(capsys: pyt
     assert fail()["value"] == 7
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit on addresses")
+def test_where_no_memory_is_left_there_is_still_an_explanation() -> None:
+    found = python(
+        "import advisor, resource; advisor.install()\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 30 * 2**20,) * 2)\n"
+        "kept = []\n"
+        "while True: kept.append(bytearray(2**10))"
+    )
+    assert found.returncode == 1
+    assert "MemoryError\n\nHost memory ran out" in found.stderr
+    assert "; ulimit -v allows it " in " ".join(found.stderr.split())
+
+
 @pytest.mark.models
 def test_real_models_and_tensors_are_named_and_not_kept_alive() -> None:
     found = python(

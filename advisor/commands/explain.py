@@ -6,7 +6,6 @@ from pathlib import Path
 
 from advisor import errorbook, rulebook
 from advisor.commands import options as common
-from advisor.commands import snapshots
 from advisor.errors import Mistake, RequestError
 from advisor.explaining import Diagnosis, explain
 from advisor.facts import Facts
@@ -16,9 +15,12 @@ STDIN = "-"
 
 def run(options: argparse.Namespace) -> int:
     """0 when every text was recognized, else 1. One JSON object a line with --json, in the order of the arguments."""
-    snapshot = snapshots.look(options.snapshot, options.json) if options.snapshot else None
-    if snapshot is not None and not options.files:
-        return 0
+    if options.snapshot:
+        from advisor.commands import snapshots
+
+        snapshots.look(options.snapshot, options.json)
+        if not options.files:
+            return 0
     texts = [(source, _text(source, options)) for source in options.files or [STDIN]]
     rules = errorbook.load(rulebook.shipped() / "errors", *own_folders(options))
     here = machine(options)

@@ -101,6 +101,8 @@ def _write(report: Path, words: Sequence[str], outcome: Ended, end: "Ending", di
 
 
 def _show(outcome: Ended, end: "Ending", diagnosis: "Diagnosis") -> None:
+    if sys.stderr is None:
+        return
     from advisor.show import diagnosis as screen
     from advisor.show import terminal
 

@@ -25,10 +25,12 @@ class DeviceNow:
 
 @dataclass(frozen=True)
 class HostNow:
-    """Host memory in bytes: what this process holds, and what can still be had."""
+    """Host memory in bytes: what this process holds, what can still be had, and a limit on its addresses if one is
+    set (None: none is, or the system does not tell)."""
 
     resident: int | None
     available: int | None
+    limit: int | None = None
 
 
 def devices() -> tuple[DeviceNow, ...]:
@@ -69,9 +71,16 @@ def host() -> HostNow:
     """This process and its host, as the system tells."""
     import psutil
 
-    return HostNow(
-        _value(lambda: int(psutil.Process().memory_info().rss)), _value(lambda: int(psutil.virtual_memory().available))
-    )
+    resident = _value(lambda: int(psutil.Process().memory_info().rss))
+    return HostNow(resident, _value(lambda: int(psutil.virtual_memory().available)), _value(_limit))
+
+
+def _limit() -> int | None:
+    """The limit on addresses (`ulimit -v`)."""
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def _value(ask: Callable[..., Any]) -> Any:

@@ -1,23 +1,30 @@
-"""The largest tensors that the collector of garbage knows, each piece of memory once."""
+"""The largest tensors that the collector of garbage knows, each piece of memory once, alike ones together."""
 
 import gc
+import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 SHOWN = 8
 
 
+_NUMBERS = re.compile(r"\[\d+\]|(?<=\.)\d+(?=\.|\[| |$)")
+
+
 @dataclass(frozen=True)
 class TensorNow:
-    """A tensor: the bytes of its storage, and how a variable reaches it, if one does."""
+    """One tensor, or `count` of one shape that differ in an index of their names alone (the layers of a model, what a
+    list collected): the bytes of their storages, and how a variable reaches them, if one does."""
 
     bytes: int
     shape: tuple[int, ...]
     dtype: str
     device: str
     owner: str | None
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,26 @@ def tensors(names: Mapping[int, str], most: int = SHOWN) -> Tensors:
     for tensor in found.values():
         count[tensor.device] = count.get(tensor.device, 0) + 1
         total[tensor.device] = total.get(tensor.device, 0) + tensor.bytes
-    largest = sorted(found.values(), key=lambda tensor: -tensor.bytes)[:most]
+    largest = sorted(_together(found.values()), key=lambda tensor: -tensor.bytes)[:most]
     return Tensors(tuple(largest), count, total)
+
+
+def _together(found: Iterable[TensorNow]) -> Iterator[TensorNow]:
+    alike: defaultdict[tuple[object, ...], list[TensorNow]] = defaultdict(list)
+    for tensor in found:
+        alike[_numbered(tensor.owner), tensor.shape, tensor.dtype, tensor.device].append(tensor)
+    for group in alike.values():
+        first = group[0]
+        if len(group) == 1:
+            yield first
+        else:
+            total = sum(tensor.bytes for tensor in group)
+            yield replace(first, bytes=total, owner=_numbered(first.owner), count=len(group))
+
+
+def _numbered(owner: str | None) -> str | None:
+    """The name with stars for its numbers."""
+    return None if owner is None else _NUMBERS.sub(lambda found: "[*]" if found[0].startswith("[") else "*", owner)
 
 
 def _take(found: dict[tuple[str, int], TensorNow], thing: Any, owner: str | None) -> None:

@@ -72,10 +72,21 @@ def take_sizes(streams: Sequence[Stream]) -> None:
 
 
 def open_streams() -> list[Stream]:
-    """One stream for each of our two outputs, or one for both."""
+    """One stream for each of our two outputs, or one for both. What was closed when we were started leads nowhere."""
+    for closed in (number for number in range(3) if not _is_open(number)):
+        # The lowest free number is given out: this one.
+        os.dup2(os.open(os.devnull, os.O_RDWR), closed)
     if _same_file(STDOUT, STDERR):
         return [_open(STDOUT, (STDOUT, STDERR))]
     return [_open(STDOUT, (STDOUT,)), _open(STDERR, (STDERR,))]
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 def _same_file(first: int, second: int) -> bool:

@@ -15,7 +15,8 @@ def screen(
     """The figures of this moment. Names of the program are shown as they are, never read as markup."""
     parts = [Text("Right now in this process", style="bold")]
     parts += [_device(device) for device in devices]
-    parts.append(Text(f"host: {_known(host.resident)} held by this process, {_known(host.available)} free"))
+    limit = f"; ulimit -v allows it {size(host.limit)} of addresses" if host.limit is not None else ""
+    parts.append(Text(f"host: {_known(host.resident)} held by this process, {_known(host.available)} free{limit}"))
     parts += [_model(model) for model in models]
     parts += _tensors(tensors, devices)
     return Group(*parts)
@@ -50,7 +51,8 @@ def _tensors(tensors: Tensors, devices: tuple[DeviceNow, ...]) -> Iterator[Text]
     for tensor in tensors.largest:
         shape = "x".join(str(length) for length in tensor.shape) or "scalar"
         owner = tensor.owner or "no variable in reach"
-        yield Text(f"{size(tensor.bytes):>10}  {shape} {tensor.dtype} on {tensor.device}  {owner}")
+        times = f"{tensor.count} x " if tensor.count > 1 else ""
+        yield Text(f"{size(tensor.bytes):>10}  {times}{shape} {tensor.dtype} on {tensor.device}  {owner}")
     for device in devices:
         seen = tensors.bytes.get(f"{device.name}:{device.index}", 0)
         if device.allocated and device.allocated - seen > device.allocated / 10:

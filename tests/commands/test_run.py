@@ -56,6 +56,12 @@ def test_what_nobody_knows_is_one_line() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_change_no_exit_code(closed: str) -> None:
+    words = f"{sys.executable} -m advisor.cli run -- sh -c 'exit 6' {closed}"
+    assert subprocess.run(["sh", "-c", words], check=False, capture_output=True, timeout=60).returncode == 6
+
+
 def test_an_end_on_purpose_is_not_commented() -> None:
     found = perf_advisor("run", "--", "sh", "-c", "kill -TERM $$")
     assert (found.returncode, found.stderr) == (143, "")

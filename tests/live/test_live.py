@@ -8,6 +8,7 @@ import pytest
 
 from advisor import live
 from advisor.live.owners import owners
+from advisor.live.tensors import _together
 
 GIB = 2**30
 
@@ -70,6 +71,21 @@ def test_the_host_tells_what_is_held_and_free() -> None:
     host = live.host()
     assert host.resident is not None and host.resident > 2**20
     assert host.available is not None and host.available > 0
+
+
+def test_tensors_that_differ_in_a_number_alone_are_one_row() -> None:
+    found = [
+        live.TensorNow(4, (2, 2), "float16", "cuda:0", f"model.layers.{n}.up.weight in step") for n in range(3)
+    ] + [live.TensorNow(4, (2, 2), "float16", "cuda:0", f"kept[{n}]") for n in range(2)]
+    rows = list(_together(found))
+    assert [(row.count, row.bytes, row.owner) for row in rows] == [
+        (3, 12, "model.layers.*.up.weight in step"), (2, 8, "kept[*]"),
+    ]  # fmt: skip
+
+
+def test_shapes_and_devices_are_kept_apart() -> None:
+    found = [live.TensorNow(4, (2, size), "float16", device, None) for size in (1, 2) for device in ("cpu", "cuda:0")]
+    assert len(list(_together(found))) == 4
 
 
 class Tensor:
