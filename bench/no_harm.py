@@ -73,39 +73,43 @@ class Case:
 
 MANY = {"goal": "throughput", "batch": 8, "prompt_tokens": 48, "new_tokens": 24}
 ONE = {"goal": "latency", "batch": 1, "prompt_tokens": 64, "new_tokens": 24}
-LONG = {"goal": "latency", "batch": 1, "prompt_tokens": 512, "new_tokens": 8}
-SPARE = {"goal": "memory", "batch": 4, "prompt_tokens": 96, "new_tokens": 12}
+# Served once, a process has no use for compiled code, which is most of the time of a case.
 ONCE = {"goal": "latency", "batch": 1, "prompt_tokens": 64, "new_tokens": 12, "repeats": False}
-MIXED = {"goal": "throughput", "batch": 12, "prompt_tokens": 96, "new_tokens": 16, "mixed_lengths": True}
+MANY_ONCE = {**MANY, "repeats": False}
+LONG = {"goal": "latency", "batch": 1, "prompt_tokens": 512, "new_tokens": 8, "repeats": False}
+SPARE = {"goal": "memory", "batch": 4, "prompt_tokens": 96, "new_tokens": 12, "repeats": False}
+MIXED = {
+    "goal": "throughput", "batch": 12, "prompt_tokens": 96, "new_tokens": 16, "mixed_lengths": True, "repeats": False,
+}  # fmt: skip
 CASES = (
     Case("llama", "tiny", SLOW, MANY),
     Case("llama", "tiny", {}, ONE),
     Case("llama", "small", EAGER, LONG),
-    Case("llama", "small", {"dtype": "bfloat16", "batching": "padded", "batch_size": 8}, MANY),
-    Case("llama", "medium", SLOW, MANY),
-    Case("llama", "medium", {"use_cache": False, "dtype": "float32"}, ONE),
-    Case("llama", "large", {"dtype": "float32"}, ONE),
-    Case("llama", "large", {"dtype": "float16", "batching": "loop"}, MANY),
+    Case("llama", "small", {"dtype": "bfloat16", "batching": "padded", "batch_size": 8}, MANY_ONCE),
+    Case("llama", "medium", SLOW, MANY_ONCE),
+    Case("llama", "medium", {"use_cache": False, "dtype": "float32"}, ONCE),
+    Case("llama", "large", {"dtype": "float32"}, ONCE),
+    Case("llama", "large", {"dtype": "float16", "batching": "loop"}, MANY_ONCE),
     Case("qwen3", "tiny", {"dtype": "float32"}, ONCE),
     Case("qwen3", "small", SLOW, MIXED),
-    Case("qwen3", "medium", {"dtype": "bfloat16"}, ONE),
+    Case("qwen3", "medium", {"dtype": "bfloat16"}, ONCE),
     Case("qwen3", "medium", {"dtype": "float32", "batching": "padded", "padding_side": "right"}, MIXED),
     Case("qwen3", "large", EAGER, LONG),
     Case("gemma2", "tiny", {"attn_implementation": "sdpa", "dtype": "float32"}, ONE),
     Case("gemma2", "small", SLOW, MANY),
     Case("gemma2", "medium", {"dtype": "float16"}, SPARE),
     Case("gemma2", "large", {"dtype": "float32"}, SPARE),
-    Case("mistral", "tiny", {"threads": 1, **SLOW}, MANY),
+    Case("mistral", "tiny", {"threads": 1, **SLOW}, MANY_ONCE),
     Case("mistral", "small", {"cache_implementation": "static", "dtype": "float32"}, ONE),
-    Case("mistral", "medium", {"attn_implementation": "flash_attention_2", "dtype": "bfloat16"}, ONE),
+    Case("mistral", "medium", {"attn_implementation": "flash_attention_2", "dtype": "bfloat16"}, ONCE),
     Case("mistral", "large", {"dtype": "bfloat16", "batching": "loop"}, MIXED),
     Case("phi3", "tiny", {"quantization": "bnb_int8"}, ONE),
     Case("phi3", "small", {"dtype": "float32", "batching": "loop"}, MIXED),
-    Case("phi3", "medium", {"quantization": "bnb_nf4", "dtype": "float32"}, {**ONE, "quantize": "freely"}),
-    Case("phi3", "large", {"dtype": "float32"}, {**ONE, "quantize": "freely"}),
+    Case("phi3", "medium", {"quantization": "bnb_nf4", "dtype": "float32"}, {**ONCE, "quantize": "freely"}),
+    Case("phi3", "large", {"dtype": "float32"}, {**ONCE, "quantize": "freely"}),
     Case("opt", "tiny", EAGER, ONE),
-    Case("opt", "small", SLOW, MANY),
-    Case("opt", "medium", {"dtype": "float16", "batching": "loop"}, MANY),
+    Case("opt", "small", SLOW, MANY_ONCE),
+    Case("opt", "medium", {"dtype": "float16", "batching": "loop"}, MANY_ONCE),
     Case("opt", "large", {"dtype": "float32"}, ONCE),
     Case("llama", "medium", {"threads": 1, "dtype": "float32"}, LONG),
 )
