@@ -13,6 +13,7 @@ from advisor.plan import Estimate
 from advisor.planner import LOSS_PRICE
 from advisor.rule import FactReference
 from advisor.setup import Setup
+from advisor.workload import Workload
 
 MOST_WAYS = 6
 SIZES = ("batch", "prompt_tokens")
@@ -39,13 +40,14 @@ class Way:
 
 @dataclass(frozen=True)
 class Remedies:
-    """The setup in force with its estimate, what is missing, and the ways out, the one that costs least first.
+    """The setup in force and its workload, what they miss, and the ways out, the one that costs least first.
 
     `missing_bytes` is what the estimate misses; where it sees no shortage, what the text shows to be missing.
     `together` is the plan's whole change where no way alone suffices.
     """
 
     setup: Setup
+    workload: Workload
     estimate: Estimate
     missing_bytes: int | None
     by_text: bool
@@ -55,6 +57,7 @@ class Remedies:
 
     def to_json(self) -> dict[str, Any]:
         return {
+            "workload": self.workload.to_json(),
             "estimate": self.estimate.to_json(),
             "missing_bytes": self.missing_bytes,
             "missing_by": "text" if self.by_text else "estimate",
@@ -73,7 +76,7 @@ def remedies(story: Diagnosis, subject: Subject, fixes: Sequence[FixFound], miss
     gap = missing if by_text else short
     if by_text and missing is not None:
         if here.memory.total_bytes is None or missing >= here.memory.total_bytes:
-            return Remedies(setup, here, gap, by_text, (), {}, None)
+            return Remedies(setup, subject.workload, here, gap, by_text, (), {}, None)
         # The process took more than predicted. As much less room makes the prediction miss what was missing.
         subject = _tightened(subject, max(0, here.memory.total_bytes - missing))
         # Estimates are remembered for one machine.
@@ -85,7 +88,7 @@ def remedies(story: Diagnosis, subject: Subject, fixes: Sequence[FixFound], miss
     if gap and not any(way.enough for way in ways):
         found = story.compose(replace(subject, workload=replace(subject.workload, goal="fit"))).setup
         together, fits = setup.difference(found), story.estimate(subject, found).memory.fits
-    return Remedies(setup, here, gap, by_text, ways, together, fits)
+    return Remedies(setup, subject.workload, here, gap, by_text, ways, together, fits)
 
 
 def _tightened(subject: Subject, free: int) -> Subject:

@@ -129,6 +129,19 @@ def test_the_screen_shows_the_gap_and_what_to_type(capsys: pytest.CaptureFixture
     assert cli.main(["explain", OOM, "--model", "llama-3.1-8b", *RTX_4090]) == 0
     shown = capsys.readouterr().out
     assert (
-        "What would make it fit, by the estimate\n57.7 GiB needed of 23.6 GiB (by formula): 34.0 GiB missing\n" in shown
-    )
-    assert '1  from_pretrained(..., attn_implementation="sdpa")\n   enough: needs 18.2 GiB' in shown
+        "What would make it fit, by the estimate\n"
+        "57.7 GiB needed of 23.6 GiB for batch 1 (assumed), 11585 prompt tokens, 256 new\n"
+        "tokens (by formula): 34.0 GiB missing\n"
+        '1  from_pretrained(..., attn_implementation="sdpa")\n   enough: needs 18.2 GiB'
+    ) in shown
+
+
+def test_what_fits_by_the_estimate_is_said_with_what_was_assumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "oom.txt"
+    path.write_text("torch.OutOfMemoryError: CUDA out of memory.")
+    assert cli.main(["explain", str(path), "--model", "qwen2.5-0.5b", *RTX_4090]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "batch 1 (assumed), 512 prompt tokens (assumed), 128 new tokens (assumed)" in shown
+    assert "which would fit. If your requests are larger" in shown

@@ -8,6 +8,7 @@ from rich.text import Text
 from advisor.amounts import size
 from advisor.remedies import Remedies, Way
 from advisor.show.in_code import in_code
+from advisor.workload import Workload
 
 _SIZES = {"batch": "batch of {}", "prompt_tokens": "prompts of {} tokens"}
 _BASIS = {"formula": "by formula", "dry run": "by dry run"}
@@ -30,7 +31,7 @@ def _lines(remedies: Remedies) -> Iterator[Text]:
         verdict = "fits" if remedies.together_fits else "still does not fit"
         yield Text(f"No change alone suffices; the plan of `diagnose --goal fit` {verdict}:")
         yield from (Text(f"    {line}", style="cyan") for line in in_code(remedies.together))
-    elif not remedies.ways and (remedies.missing_bytes or 0) < memory.total_bytes:
+    elif not remedies.ways and 0 < (remedies.missing_bytes or 0) < memory.total_bytes:
         yield Text("No change that the rules know saves memory here.")
 
 
@@ -38,13 +39,26 @@ def _gap(remedies: Remedies) -> str:
     memory = remedies.estimate.memory
     assert memory.total_bytes is not None
     assert memory.available_bytes is not None
-    told = f"{size(memory.total_bytes)} needed of {size(memory.available_bytes)} ({_BASIS[remedies.estimate.basis]})"
+    told = (
+        f"{size(memory.total_bytes)} needed of {size(memory.available_bytes)} for {_sizes(remedies.workload)} "
+        f"({_BASIS[remedies.estimate.basis]})"
+    )
     if not remedies.by_text:
-        return told if not remedies.missing_bytes else f"{told}: {size(remedies.missing_bytes)} missing"
+        if remedies.missing_bytes:
+            return f"{told}: {size(remedies.missing_bytes)} missing"
+        return f"{told}, which would fit. If your requests are larger, say so to perf-advisor diagnose --from-error."
     missing = f"the text shows {size(remedies.missing_bytes or 0)} missing"
     if (remedies.missing_bytes or 0) >= memory.total_bytes:
         return f"{told}, which would fit; {missing}: it is about far larger requests, or another model."
     return f"{told}, which would fit; {missing}. So more is taken than predicted; what follows counts from there."
+
+
+def _sizes(workload: Workload) -> str:
+    """The requests that the estimate is about; those that nobody stated are assumed."""
+    sizes = [("batch", f"batch {workload.batch}"), ("prompt_tokens", f"{workload.prompt_tokens} prompt tokens")]
+    if workload.task == "generate":
+        sizes.append(("new_tokens", f"{workload.new_tokens} new tokens"))
+    return ", ".join(words if name in workload.stated else f"{words} (assumed)" for name, words in sizes)
 
 
 def _way(number: int, way: Way) -> Iterator[Text]:
