@@ -84,6 +84,13 @@ def witness(passage: Passage, source: str, here: Facts, model: Facts) -> Witness
     return Witness(kind, elsewhere, machine, knobs, workload)
 
 
+def in_force(passage: Passage) -> dict[str, Value]:
+    """Knobs that the text shows to be set."""
+    found = {name: value for name, (value, _) in _knobs(passage, "")}
+    sizes = dict(_workload(passage, ""))
+    return {**found, "batch_size": sizes["batch"][0]} if "batch" in sizes else found
+
+
 def _place(passage: Passage, source: str, position: int) -> str:
     return f"{source}:{passage.squeezed.line_at(position) + 1}"
 

@@ -87,6 +87,12 @@ def test_a_fix_that_is_in_force_is_no_advice() -> None:
     assert applies(explain(text, "x", None, RULES), "expandable_segments") == "already"
 
 
+def test_a_knob_that_the_text_shows_is_no_advice() -> None:
+    text = "generate(model, batch_size=1)\ntorch.OutOfMemoryError: CUDA out of memory."
+    assert applies(explain(text, "x", None, RULES), "reduce_batch_size") == "already"
+    assert applies(explain(text.replace("=1", "=9"), "x", None, RULES), "reduce_batch_size") == "yes"
+
+
 def test_an_assertion_of_an_index_comes_before_the_library_that_it_breaks() -> None:
     text = (
         "Indexing.cu:1284: indexSelectLargeIndex: Assertion `srcIndex < srcSelectDimSize` failed.\n"

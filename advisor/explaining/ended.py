@@ -15,6 +15,9 @@ WANTED = frozenset(
 """Signals by which people and other programs end a program on purpose."""
 WORTH_TELLING_BYTES = 2**28
 """A peak below a quarter GiB explains no shortage, and the count begins with what this program itself holds."""
+BARRIER = "-" * 40
+"""Ends the stretch that tells where something failed: the options of the command are in force, but its name, like
+`train.py`, must not pass for a call on the stack."""
 SHELL_SIGNALS = 128
 """A shell adds this to the number of the signal that ended its command."""
 
@@ -34,7 +37,7 @@ def ending(command: str, ended: Ended, killed: Killed) -> Ending:
     """The end of `command`, as it was typed: what stands there is in force."""
     number = ended.signal or _signal_of(ended.code)
     remarks: list[str] = []
-    lines = [f"$ {command}", ended.said]
+    lines = [f"$ {command}", BARRIER, ended.said]
     if number == signal.SIGKILL:
         remarks.append(_of_kill(killed))
     elif killed.by_kernel:

@@ -1,6 +1,6 @@
 """The story of `explain`: read the text, find the rule, say it with the figures of this text and machine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from advisor.clauses import judge
 from advisor.errorbook import ErrorRule, Fix
@@ -8,8 +8,9 @@ from advisor.explaining.arithmetic import arithmetic
 from advisor.explaining.diagnosis import Diagnosis, FixFound
 from advisor.explaining.matching import Match, best
 from advisor.explaining.wording import hindrance, sentences
-from advisor.facts import Facts
+from advisor.facts import Facts, Value
 from advisor.reading import Passage, masked, read
+from advisor.witness import in_force
 
 LONGEST_QUOTE = 300
 ERROR = "error"
@@ -37,7 +38,7 @@ def explain(text: str, source: str, machine: Facts | None, rules: Sequence[Error
         what=masked(sentences(match.sign.what, facts) or f"{match.rule.summary}."),
         why=masked(sentences(match.sign.why, facts)),
         quoted_line=_quoted(passage, match, memory),
-        fixes=tuple(_fixes(match.rule.fixes, facts)),
+        fixes=tuple(_fixes(match.rule.fixes, facts, in_force(passage))),
         arithmetic=arithmetic(passage) if memory else (),
     )
 
@@ -57,13 +58,16 @@ def _quoted(passage: Passage, match: Match, memory: bool) -> str:
     return line if len(line) <= LONGEST_QUOTE else line[: LONGEST_QUOTE - 3] + "..."
 
 
-def _fixes(fixes: Sequence[Fix], facts: Facts) -> Iterator[FixFound]:
+def _fixes(fixes: Sequence[Fix], facts: Facts, shown: Mapping[str, Value]) -> Iterator[FixFound]:
     for fix in fixes:
         if all(judge(condition, facts) is True for condition in fix.when):
-            yield FixFound(fix.id, fix.summary, fix.change, fix.command, _applies(fix, facts))
+            yield FixFound(fix.id, fix.summary, fix.change, fix.command, _applies(fix, facts, shown))
 
 
-def _applies(fix: Fix, facts: Facts) -> str:
+def _applies(fix: Fix, facts: Facts, shown: Mapping[str, Value]) -> str:
+    """`shown` are knobs that the text shows to be set: what is in force is no advice."""
+    if fix.change and all(shown.get(knob) == value for knob, value in fix.change.items()):
+        return "already"
     if any(judge(condition, facts) is True for condition in fix.already):
         return "already"
     reason = hindrance(fix.needs, facts)

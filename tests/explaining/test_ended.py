@@ -9,6 +9,7 @@ from advisor.explaining import explain
 from advisor.explaining.ended import ending
 from advisor.passing import Ended
 from advisor.probe.kills import Killed
+from advisor.reading import read
 
 GIB = 1024**3
 RULES = errorbook.load(rulebook.shipped() / "errors", kept=False)
@@ -71,4 +72,6 @@ def test_other_codes_are_no_signals_that_somebody_sent(code: int) -> None:
 def test_settings_of_the_command_line_count_as_in_force() -> None:
     said = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
     found = ending("python train.py --bf16 --gradient_checkpointing", ended(1, None, said), UNREADABLE)
-    assert found.text.startswith("$ python train.py --bf16")
+    shown = read(found.text).facts
+    assert shown.value("text.settings") == ("bf16", "gradient_checkpointing")
+    assert shown.text("text.phase") is None, "the script's name is no call"
