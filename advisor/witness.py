@@ -8,6 +8,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
 
 from advisor.amounts import size
 from advisor.estimate import devices
@@ -19,6 +21,9 @@ SAME_CARD = 0.06
 """By how much the size of one card differs between the driver's count and a message's: reserved pages, ECC."""
 TRAINING = ("train_forward", "backward", "optimizer")
 LARGEST = 10_000_000
+MOST_LINES = 200
+"""Lines with a maker's name that are searched for a card's: a log may name its cards in every line."""
+_MAKERS = re.compile("nvidia|geforce|tesla|rtx|quadro|radeon|instinct")
 
 # Knob, value, the setting that shows it, and the phrases that give its place.
 _SHOWN: tuple[tuple[str, Value, str | None, tuple[str, ...]], ...] = (
@@ -159,8 +164,9 @@ def _room(passage: Passage, place: str, total: int) -> tuple[Fact, Fact]:
 
 def _card(passage: Passage, source: str, total: int) -> dict[str, Fact]:
     """The card's name, if a line gives one of the catalog's whose memory agrees."""
-    for number, line in enumerate(passage.lines):
-        for name in _names_in(line.bare.casefold()):
+    told = ((number, line.bare.casefold()) for number, line in enumerate(passage.lines))
+    for number, line in islice(((n, text) for n, text in told if _MAKERS.search(text)), MOST_LINES):
+        for name in _names_in(line):
             facts = Facts({"gpu.name": Known(name, ""), "gpu.memory_total_bytes": Known(total, "")})
             row = devices.identified(facts)
             if not isinstance(row, Unknown):
@@ -171,11 +177,14 @@ def _card(passage: Passage, source: str, total: int) -> dict[str, Fact]:
     return {"name": Unknown(f"{source} does not name the card")}
 
 
+@cache
+def _longest_first() -> tuple[str, ...]:
+    return tuple(sorted(devices.catalog(), key=lambda name: -len(name)))
+
+
 def _names_in(line: str) -> Iterator[str]:
     """Names of the catalog in a line, the longest first; short ones (L4, T4) only behind the vendor's name."""
-    if not any(word in line for word in ("nvidia", "geforce", "tesla", "rtx", "quadro", "radeon", "instinct")):
-        return
-    for name in sorted(devices.catalog(), key=lambda name: -len(name)):
+    for name in _longest_first():
         at = line.find(name)
         if at < 0 or line[at + len(name) : at + len(name) + 1].isalnum():
             continue
