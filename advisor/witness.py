@@ -50,6 +50,15 @@ _SIZES = (
                                  r"[=: ]\s{0,2}(\d{1,7})\b")),
 )  # fmt: skip
 
+_SAID_BY_CAUSE: Mapping[str, tuple[str, Value]] = {
+    "flash_attn_not_installed": ("flash_attn.installed", False),
+    "triton_missing": ("triton.installed", False),
+    "device_map_needs_accelerate": ("accelerate.installed", False),
+    "no_cxx_compiler": ("compiler.found", False),
+    "torch_cpu_build": ("torch.build", "cpu"),
+}
+"""What an error other than a shortage of memory says of the environment in which it was raised."""
+
 
 @dataclass(frozen=True)
 class Witness:
@@ -75,11 +84,15 @@ class Witness:
             yield f"{name}: {value} ({place})"
 
 
-def witness(passage: Passage, source: str, here: Facts, model: Facts) -> Witness:
-    """What `passage` tells. `here` is the machine at hand, `model` the model's facts as far as they are known."""
+def witness(passage: Passage, source: str, here: Facts, model: Facts, cause: str | None = None) -> Witness:
+    """What `passage` tells. `here` is the machine at hand, `model` the model's facts as far as they are known, `cause`
+    the cause that explain found."""
     kind = passage.said.form.kind if passage.said else None
     knobs = dict(_knobs(passage, source))
     machine, elsewhere = _machine(passage, source, here)
+    if cause is not None and cause in _SAID_BY_CAUSE:
+        name, value = _SAID_BY_CAUSE[cause]
+        machine = machine | Facts({name: Known(value, f"{source}: {cause}")})
     if kind == "gpu_oom" and passage.facts.text("text.backend") in (None, "cuda", "hip"):
         assert passage.said is not None
         knobs.setdefault("device", ("cuda", _place(passage, source, passage.said.start)))

@@ -1,6 +1,8 @@
 """What a failure's text tells of machine, setup and workload, and a plan that answers it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,23 @@ def test_no_length_is_made_up_for_another_tensor() -> None:
 
 def test_training_is_seen() -> None:
     assert told(f"Traceback (most recent call last):\n  loss.backward()\n{SHARED}").workload["task"][0] == "train"
+
+
+def test_an_error_says_what_is_not_installed() -> None:
+    facts = witness(read("x"), "x.txt", A100, LLAMA, "flash_attn_not_installed").machine
+    assert facts.get("flash_attn.installed") == Known(False, "x.txt: flash_attn_not_installed")
+    assert not witness(read("x"), "x.txt", A100, LLAMA, "batch_too_large").machine
+
+
+def test_the_text_may_come_through_a_pipe() -> None:
+    command = [sys.executable, "-m", "advisor.cli", "diagnose", "llama-3.1-8b", "--from-error", "-", "--json"]
+    machine_file = str(MACHINES / "a100-40gb-shared.json")
+    done = subprocess.run(
+        [*command, "--machine", machine_file], input=SHARED, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    fact = json.loads(done.stdout)["machine"]["gpu.memory_free_bytes"]
+    assert fact["source"].startswith("standard input:1: ")
 
 
 def plan(tmp_path: Path, text: str, *words: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
         snapshots.look(options.snapshot, options.json)
         if not options.files:
             return 0
-    texts = [(source, _text(source, options)) for source in options.files or [STDIN]]
+    texts = [(source, text_from(source, options)) for source in options.files or [STDIN]]
     rules = errorbook.load(rulebook.shipped() / "errors", *own_folders(options))
     here = machine(options)
     known = True
@@ -58,7 +58,7 @@ def own_folders(options: argparse.Namespace) -> list[Path]:
     return [folder for name in options.rules or () if (folder := Path(name) / "errors").is_dir()]
 
 
-def _text(source: str, options: argparse.Namespace) -> str:
+def text_from(source: str, options: argparse.Namespace) -> str:
     """The text of a file or of standard input; a person at a terminal is asked to paste it."""
     if source == STDIN:
         if sys.stdin.isatty() and not options.no_input:

@@ -22,10 +22,11 @@ class FromError:
 
     passage: Passage
     name: str
+    cause: str | None = None
 
     def witness(self, machine: Facts, model: Facts) -> Witness:
         """What it tells, said on stderr line by line."""
-        found = witness(self.passage, self.name, machine, model)
+        found = witness(self.passage, self.name, machine, model, self.cause)
         talk = terminal.talk()
         for line in found.lines():
             talk.print(f"From the error: {line}", style="dim", markup=False, soft_wrap=True)
@@ -43,13 +44,15 @@ def of(options: argparse.Namespace) -> FromError | None:
     """
     if not getattr(options, "from_error", None):
         return None
-    path = Path(options.from_error)
-    text = command.text_of(options.from_error)
+    source = options.from_error
+    name = "standard input" if source == command.STDIN else Path(source).name
+    text = command.text_from(source, options)
     rules = errorbook.load(rulebook.shipped() / "errors", *command.own_folders(options))
-    if not explain(text, path.name, None, rules).recognized:
+    diagnosis = explain(text, name, None, rules)
+    if not diagnosis.recognized:
         hint = "paste the whole traceback into it, down to the last line of the error"
-        raise RequestError(Mistake("--from-error", f"no rule knows the text of {path.name}", hint))
-    return FromError(read(text), path.name)
+        raise RequestError(Mistake("--from-error", f"no rule knows the text of {name}", hint))
+    return FromError(read(text), name, diagnosis.cause)
 
 
 def answered(workload: Workload, found: Witness) -> Workload:
