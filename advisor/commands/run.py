@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     diagnosis = _explained(options, end) if end.failed and not end.wanted else None
     if report:
         _write(report, words, outcome, end, diagnosis)
-    if diagnosis is not None:
+    if diagnosis is not None and not end.explained:
         _show(outcome, end, diagnosis)
     return _as_it_ended(outcome)
 

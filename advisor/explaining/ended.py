@@ -18,6 +18,9 @@ WORTH_TELLING_BYTES = 2**28
 BARRIER = "-" * 40
 """Ends the stretch that tells where something failed: the options of the command are in force, but its name, like
 `train.py`, must not pass for a call on the stack."""
+SIGKILL = getattr(signal, "SIGKILL", 9)
+EXPLAINED = "read from this process"
+"""Ends the explanation of a program that explains itself (`advisor.install`)."""
 SHELL_SIGNALS = 128
 """A shell adds this to the number of the signal that ended its command."""
 
@@ -25,10 +28,12 @@ SHELL_SIGNALS = 128
 @dataclass(frozen=True)
 class Ending:
     """How a program ended. `text` is what it printed, with a line for a signal that it could not tell of itself;
-    `remarks` are sentences about the end; `wanted` where somebody ended it on purpose."""
+    `remarks` are sentences about the end; `wanted` where somebody ended it on purpose, `explained` where the program
+    has explained it already."""
 
     failed: bool
     wanted: bool
+    explained: bool
     text: str
     remarks: tuple[str, ...]
 
@@ -38,15 +43,15 @@ def ending(command: str, ended: Ended, killed: Killed) -> Ending:
     number = ended.signal or _signal_of(ended.code)
     remarks: list[str] = []
     lines = [f"$ {command}", BARRIER, ended.said]
-    if number == signal.SIGKILL:
+    if number == SIGKILL:
         remarks.append(_of_kill(killed))
     elif killed.by_kernel:
         remarks.append(f"While it ran, {_by_kernel(killed)}")
-    if number is not None and not (number == signal.SIGKILL and killed.by_kernel is False):
+    if number is not None and not (number == SIGKILL and killed.by_kernel is False):
         lines.append(f"the program is killed by signal: {signal.strsignal(number)}")
     if ended.peak_bytes is not None and ended.peak_bytes >= WORTH_TELLING_BYTES:
         remarks.append(f"Its largest process held {size(ended.peak_bytes)} of host memory at its peak.")
-    return Ending(ended.code != 0, number in WANTED, "\n".join(lines), tuple(remarks))
+    return Ending(ended.code != 0, number in WANTED, EXPLAINED in ended.said, "\n".join(lines), tuple(remarks))
 
 
 def _signal_of(code: int) -> int | None:

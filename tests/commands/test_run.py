@@ -56,6 +56,13 @@ def test_what_nobody_knows_is_one_line() -> None:
     ]  # fmt: skip
 
 
+def test_a_program_that_explains_itself_is_not_explained_twice() -> None:
+    program = f"import advisor; advisor.install(); raise RuntimeError({OOM!r})"
+    found = perf_advisor("run", "--", sys.executable, "-c", program)
+    assert found.returncode == 1
+    assert found.stderr.count("GPU memory ran out") == 1
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_streams_that_are_closed_change_no_exit_code(closed: str) -> None:
     words = f"{sys.executable} -m advisor.cli run -- sh -c 'exit 6' {closed}"
