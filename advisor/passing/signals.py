@@ -18,8 +18,9 @@ FORWARDED = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
     if (found := getattr(signal, name, None)) is not None
 )
-PATIENCE_SECONDS = 0.1
-"""How long the sentinel may take to report a signal that was sent to the whole group."""
+PATIENCE_SECONDS = 0.25
+"""How long the sentinel may take to report a signal that was sent to the whole group, on a busy machine too; a signal
+to us alone is forwarded so much later."""
 MOST_DESCRIPTORS = 1024
 
 
