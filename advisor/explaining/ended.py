@@ -51,6 +51,8 @@ def ending(command: str, ended: Ended, killed: Killed) -> Ending:
         lines.append(f"the program is killed by signal: {signal.strsignal(number)}")
     if ended.peak_bytes is not None and ended.peak_bytes >= WORTH_TELLING_BYTES:
         remarks.append(f"Its largest process held {size(ended.peak_bytes)} of host memory at its peak.")
+    if ended.address_limit_bytes is not None:
+        remarks.append(f"It was allowed {size(ended.address_limit_bytes)} of addresses (ulimit -v).")
     return Ending(ended.code != 0, number in WANTED, EXPLAINED in ended.said, "\n".join(lines), tuple(remarks))
 
 

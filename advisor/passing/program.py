@@ -30,7 +30,8 @@ class Ended:
     """The program's end. `code` is the exit code as a shell tells it, `signal` what ended it, if anything did.
 
     `said` is the beginning and end of its output, standard error last; `peak_bytes` the largest resident size of the
-    largest of its processes (None where the system does not tell).
+    largest of its processes (None where the system does not tell), `address_limit_bytes` what it was allowed of
+    addresses (None: no limit).
     """
 
     code: int
@@ -38,6 +39,7 @@ class Ended:
     said: str
     seconds: float
     peak_bytes: int | None
+    address_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ def _ended(code: int, streams: Sequence[Stream], seconds: float) -> Ended:
 
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     said = "\n".join(text for stream in streams if (text := stream.tail.text()))
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return Ended(
         code=128 - code if code < 0 else code,
         signal=-code if code < 0 else None,
@@ -154,6 +157,7 @@ def _ended(code: int, streams: Sequence[Stream], seconds: float) -> Ended:
         seconds=seconds,
         # Kilobytes on Linux, bytes on macOS: getrusage(2) of each.
         peak_bytes=(peak if sys.platform == "darwin" else peak * 1024) or None,
+        address_limit_bytes=None if limit == resource.RLIM_INFINITY else limit,
     )
 
 

@@ -69,6 +69,11 @@ def test_other_codes_are_no_signals_that_somebody_sent(code: int) -> None:
     assert not found.wanted
 
 
+def test_a_limit_on_addresses_is_told() -> None:
+    found = ending("x", Ended(1, None, "MemoryError", 1.0, None, 2 * GIB), UNREADABLE)
+    assert found.remarks == ("It was allowed 2.00 GiB of addresses (ulimit -v).",)
+
+
 def test_settings_of_the_command_line_count_as_in_force() -> None:
     said = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
     found = ending("python train.py --bf16 --gradient_checkpointing", ended(1, None, said), UNREADABLE)
