@@ -29,7 +29,7 @@ from typing import Any
 import tuning_cases as cases
 
 import advisor
-from advisor import applying, child, probe, tuning
+from advisor import applying, probe, tuning
 from advisor.errors import Mistake
 from advisor.facts import to_json
 from advisor.plan import Plan
@@ -40,14 +40,12 @@ from advisor.run.recipe import recipe
 from advisor.setup import Setup, read_change
 from advisor.workload import Workload
 
-MAKER = Path(__file__).with_name("inside_tuning_models.py")
 RUN_SECONDS, LIMIT_SECONDS, PATIENCE_SECONDS = 1.0, 180.0, 10.0
 SHARE = 0.09
 """Of the grid's seconds, what tuning is given; a run that is under way when they end is not cut off."""
 ROUNDS, FINAL_SECONDS, BEST_OF_GRID = 2, 2.0, 2
 MOST_TRIES = 2
 """Processes for one setup, where other programs disturbed every run of the one before."""
-MOST_SECONDS_TO_MAKE = 600.0
 COMPILED_CODE = "TORCHINDUCTOR_CACHE_DIR"
 NOT_DONE = 3
 """Exit code of a call that ended before its step was done."""
@@ -77,18 +75,6 @@ class Bench:
 
     def case(self, name: str) -> dict[str, Any]:
         return self.result["cases"].setdefault(name, {"done": [], "cells": {}})  # type: ignore[no-any-return]
-
-
-def made(models: Path) -> None:
-    """The model folders; those that are there stay.
-
-    Raises:
-        SystemExit: they could not be made.
-    """
-    request = {"folder": str(models), "models": dict(cases.SHAPES)}
-    match child.run(sys.executable, MAKER, request, MOST_SECONDS_TO_MAKE):
-        case child.Died(reason, log):
-            raise SystemExit(f"the models cannot be made: {reason}\n{log}")
 
 
 def plan_of(bench: Bench, shape: str, workload: Workload) -> Plan:
@@ -140,7 +126,7 @@ def grid(bench: Bench, name: str, plan: Plan) -> bool:
             continue
         if bench.late:
             return False
-        case["cells"][label] = {"setup": setup.to_json(), **cell(plan, setup)}
+        case["cells"][label] = {"setup": set_knobs(setup), **cell(plan, setup)}
         bench.write()
         print(f"{name}: {label}: {shown(case['cells'][label])}", flush=True)
     return True
@@ -161,7 +147,7 @@ def tune(bench: Bench, name: str, plan: Plan) -> bool:
         os.environ[COMPILED_CODE] = folder
         found = tuning.tune(plan, sys.executable, None, print, SHARE * spent(case))
     os.environ[COMPILED_CODE] = before
-    case["tuned"] = {**found.to_json(plan.baseline), "setup": found.winner.to_json() if found.winner else None}
+    case["tuned"] = {**found.to_json(plan.baseline), "setup": set_knobs(found.winner or plan.setup)}
     print(f"{name}: {found.seconds:.0f} s of {spent(case):.0f} s", flush=True)
     return True
 
@@ -196,10 +182,14 @@ def finalists(case: dict[str, Any], plan: Plan) -> dict[str, Setup]:
     ran = {label: found["request_seconds"] for label, found in case["cells"].items() if "failed" not in found}
     labels = dict.fromkeys(("naive", case["plan"], *sorted(ran, key=ran.__getitem__)[:BEST_OF_GRID]))
     found = {label: setups.get(label) or of_json(case["cells"][label]["setup"]) for label in labels}
-    tuned = of_json(case["tuned"]["setup"] or plan.setup.to_json())
+    tuned = of_json(case["tuned"]["setup"])
     same = next((label for label, setup in {**setups, **found}.items() if setup == tuned and label != "plan"), None)
     case["tuned"]["label"] = same or "tuned"
     return {**found, case["tuned"]["label"]: tuned}
+
+
+def set_knobs(setup: Setup) -> dict[str, Any]:
+    return {knob: value for knob, value in setup.to_json().items() if value is not None}
 
 
 def of_json(data: dict[str, Any]) -> Setup:
@@ -281,7 +271,7 @@ def main() -> None:
         # Every setup of the grid compiles anew, as a user's first run does; the finals find what it compiled.
         os.environ[COMPILED_CODE] = str(models / "compiled")
         if options.device == "cpu":
-            made(models)
+            cases.made(models)
         before = json.loads(options.result.read_text(encoding="utf-8")) if options.result.exists() else {"cases": {}}
         ends = time.monotonic() + options.for_seconds
         machine = machine_at(temporary / "machine.json", before)

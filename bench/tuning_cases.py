@@ -1,8 +1,11 @@
 """The models, workloads and grids of bench/tuning.py."""
 
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from advisor import child
 from advisor.conflicts import conflict
 from advisor.facts import Value
 from advisor.setup import Setup
@@ -34,6 +37,9 @@ SHAPES: Mapping[str, dict[str, Any]] = {
 
 ON_GPU = ("qwen3-0.6b", "llama-3.2-1b", "llama-3.2-3b")
 """Shipped shapes, with random weights: nothing is downloaded."""
+
+MAKER = Path(__file__).with_name("inside_tuning_models.py")
+MOST_SECONDS_TO_MAKE = 600.0
 
 COMMON: Mapping[str, Any] = {"repeats": True, "quantize": "freely", "mixed_lengths": False}
 WORKLOADS: Mapping[str, Workload] = {
@@ -78,6 +84,18 @@ LOOPS: tuple[Mapping[str, Value], ...] = ({**FULL, **SDPA}, {**BF16, **SDPA})
 """Batches only: one call for each prompt, in the two usual types."""
 SMALLER = {**BF16, **SDPA, "batch_size": 4}
 """A batch in two calls."""
+
+
+def made(models: Path) -> None:
+    """The model folders; those that are there stay.
+
+    Raises:
+        SystemExit: they could not be made.
+    """
+    request = {"folder": str(models), "models": dict(SHAPES)}
+    match child.run(sys.executable, MAKER, request, MOST_SECONDS_TO_MAKE):
+        case child.Died(reason, log):
+            raise SystemExit(f"the models cannot be made: {reason}\n{log}")
 
 
 def of_device(device: str) -> Iterator[tuple[str, str, Workload]]:
