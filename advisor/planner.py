@@ -255,7 +255,8 @@ def _gain(here: Score, there: Score, rule: Rule, goal: str) -> float | str:
     needed = WORTH_A_LOSS if rule.quality is not None and goal != "memory" else WORTH
     if gain < needed:
         return f"predicted gain {gain - 1:+.1%}, worth it from {needed - 1:+.0%}"
-    return gain
+    # A loss counts in the order too: taken first, it may shut out a change that is as good and keeps the outputs.
+    return gain * WORTH / needed
 
 
 def _bet(here: Score, there: Score) -> float | str:

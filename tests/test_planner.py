@@ -93,6 +93,23 @@ def test_outputs_change_only_for_a_large_gain_or_to_fit() -> None:
     assert names(compose(quantize, judge(1.20))) == [], "not asked for, and it fits"
 
 
+def test_what_changes_the_outputs_must_not_shut_out_what_is_as_good_without() -> None:
+    able = {"model__experts_looped": False, "device__inductor": True, "transformers__version": "5.22.2"}
+    chosen = rules("bandwidth-bound-decoding", "uncompiled-decoding-of-repeated-shapes")
+
+    def judge(gain: float) -> Callable[[Setup], Estimate]:
+        def rate(setup: Setup) -> Estimate:
+            return estimate(
+                50, 30.0 * (gain if setup.quantization == "bnb_nf4" else 1.25 if setup.compile != "none" else 1)
+            )
+
+        return rate
+
+    compiled = compose(chosen, judge(1.35), workload__quantize="freely", **able)
+    assert names(compiled) == ["uncompiled-decoding-of-repeated-shapes"]
+    assert names(compose(chosen, judge(1.55), workload__quantize="freely", **able)) == ["bandwidth-bound-decoding"]
+
+
 def test_to_fit_keeping_the_outputs_is_worth_some_speed() -> None:
     baseline = CPU.changed({"batching": "padded"})
 

@@ -385,6 +385,16 @@ def test_bitsandbytes_before_0_45_launches_slower(scheme: str, slower: float) ->
     assert 1 < new / old < slower
 
 
+def test_calling_4_bit_layers_costs_the_host_however_small_they_are() -> None:
+    def gain(linear: int) -> float:
+        """Of a model with so many parameters in its layers."""
+        sized = small(parameters_linear=linear, parameters=linear + 24_576_000)
+        four, plain = (total(sized, cpu(), ONE, CPU_SETUP.changed({"quantization": q})) for q in ("bnb_nf4", "none"))
+        return four / plain
+
+    assert gain(5_000_000) < 1 < 1.2 < gain(400_000_000)
+
+
 def test_quantized_weights_on_a_cpu_depend_on_what_plain_bf16_reaches_there() -> None:
     four = CPU_SETUP.changed({"quantization": "bnb_nf4"})
     assert total(small(), cpu(), ONE, four) > 1.1 * total(small(), cpu(), ONE, CPU_SETUP)
