@@ -57,3 +57,12 @@ def test_rows_that_are_no_piece_are_left_out() -> None:
     keep = forcing.Forcing([([1, 2], [3])], new_tokens=1)
     assert keep(torch.tensor([[7, 7]]), torch.zeros(1, 5)).argmax().item() == 0
     assert keep.answer("random tokens", 5) is None
+
+
+def test_a_setup_that_cannot_write_the_text_is_measured_without_it(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Cannot set version_counter for inference tensor")
+
+    recipe = SimpleNamespace(NEW_TOKENS=2, generate=refuse)
+    assert forcing.forced(recipe, None, [[1, 2]], None) is None
+    assert "version_counter" in capsys.readouterr().err
