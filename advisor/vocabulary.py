@@ -293,6 +293,11 @@ TEXT = _declare(
     ("text.plain_call", F, "outside training, the user's code calls a model with no gradient switch in the frames"),
     ("text.interactive", F, "the text comes from a notebook or from Python's prompt"),
     ("text.description", F, "a short text without any exception: somebody tells what he sees"),
+    ("text.slow", F, "a description that complains of slowness, idle hardware or a gain that fails to appear"),
+    ("text.topics", L, "what a description speaks of: fp8, moe, hopper, storage ..."),
+    ("text.scales_with_batch", F, "a description that lists times which grow like the batch sizes beside them"),
+    ("text.uneven_devices", F, "a table of devices in which one is nearly full and another at most half"),
+    ("text.model_loads", C, "statements of the user's own code that load a model"),
     ("text.cuda_build", F, "the text shows a torch build with CUDA (+cu in its version)"),
 )
 

@@ -7,6 +7,8 @@ from advisor.facts import Value
 Figures = Mapping[str, int | float]
 OWN_CONTEXT = 2 * 2**30
 """Bytes by which the driver's count of a process may exceed what its allocator reserved: CUDA context and libraries."""
+SMALLEST_CONTEXT = 2**30
+"""Bytes that a context takes at least once kernels are loaded (0.3 to 1.5 GiB, by device and version)."""
 SMALLEST_SQUARE = 64
 DRIVER_RESERVE = 0.02
 """Share of a device below which free memory is none: drivers keep tens of MiB, and PyTorch asks for whole segments of
@@ -34,7 +36,7 @@ def derive(figures: Figures, listed: Sequence[int], shape: Sequence[int]) -> dic
     if requested is not None and free is not None:
         found["free_covers_request"] = free >= max(requested, (total or 0) * DRIVER_RESERVE)
     if requested is not None and total is not None and held is not None:
-        found["room_covers_request"] = total - held >= requested
+        found["room_covers_request"] = total - held - SMALLEST_CONTEXT >= requested
     if held is not None and allocated is not None:
         found |= _cached(max(0, held - allocated), requested, total)
     if total and free is not None:

@@ -17,12 +17,13 @@ AHEAD = 1600
 """Characters (squeezed) after the message in which its figures may stand; the longest form has about 700."""
 BEHIND = 400
 _REACH = 300
-_WRITTEN_BY_TORCH = ("torch", "torch_block", "torch_bare", "mps", "class_only")
+_WRITTEN_BY_TORCH = ("torch", "torch_block", "torch_bare", "mps", "mps_buffer", "class_only")
 
 # PyTorch, all devices. A name may stand in several forms; the first that is found counts.
 _TORCH = (
     ("requested_bytes", "triedtoallocate", rf"triedtoallocate{AMOUNT}"),
     ("requested_bytes", "requested", rf"requested:{AMOUNT}"),
+    ("requested_bytes", "invalidbuffersize", rf"invalidbuffersize:{AMOUNT}"),
     ("total_bytes", "totalcapacity", rf"{AMOUNT}totalcapacity"),
     ("total_bytes", "totalcapac", rf"totalcapaci?ty?of{AMOUNT}"),
     ("total_bytes", "devicelimit", rf"devicelimit:{AMOUNT}"),
@@ -55,6 +56,8 @@ _OTHERS = (
     ("requested_bytes", "unabletoallocate", rf"unabletoallocate{AMOUNT}"),
     ("requested_bytes", "", rf"(?:failedtoallocate|requestedamountofgpumemory\(|allocating|cannotallocate){AMOUNT}"),
     ("requested_bytes", "attemptingtoallocate", r"attemptingtoallocate([\d.]{1,20})([gmk])"),
+    ("requested_bytes", "requiresmoresystemmemory", rf"requiresmoresystemmemory\({AMOUNT}\)"),
+    ("free_bytes", "isavailable", rf"thanisavailable\({AMOUNT}\)"),
     ("free_bytes", "thereare", r"thereare([\d.]{1,20})([gmk])free"),
     ("free_bytes", "freediskspace", rf"onlyhas{AMOUNT}freediskspace"),
     ("limit_bytes", "maximumallowedbuffersizeof", rf"maximumallowedbuffersizeof{AMOUNT}"),

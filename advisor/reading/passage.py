@@ -9,6 +9,7 @@ from advisor.reading.cleaning import Line, clean
 from advisor.reading.figures import figures, last_shape, listed_processes
 from advisor.reading.messages import Said, decisive
 from advisor.reading.phases import phase
+from advisor.reading.prose import complaints, model_loads, uneven_devices
 from advisor.reading.settings import settings
 from advisor.reading.squeezed import Squeezed, phrase
 from advisor.vocabulary import TEXT
@@ -78,6 +79,8 @@ def _settled(lines: tuple[Line, ...], squeezed: Squeezed, scope: tuple[int, int]
         "cuda_build": bool(_CUDA_BUILD.search(squeezed.text)),
         "description": len(lines) <= LONGEST_DESCRIPTION and not any(_EXCEPTION.search(line.bare) for line in lines),
     }
+    if found["description"]:
+        found |= complaints(" ".join(line.bare for line in lines))
     during = phase(squeezed.text, *scope)
     return found if during is None else {**found, "phase": during}
 
@@ -97,6 +100,8 @@ def _of_code(lines: tuple[Line, ...], first: int, last: int, values: dict[str, V
     quiet = isinstance(shown, tuple) and "no_grad" not in shown
     calls = [code for code in own if _PLAIN_CALL.match(code) and not code.startswith(("class ", "def "))]
     return {
+        "model_loads": model_loads(lines[first:last]),
+        "uneven_devices": uneven_devices(lines),
         "interactive": any(_INTERACTIVE.match(line.bare) for line in lines[first:last]),
         "collects_outputs": any(_APPENDS.search(code) for code in own),
         "plain_call": bool(calls) and quiet and values.get("phase") not in TRAINING,

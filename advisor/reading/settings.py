@@ -47,7 +47,9 @@ _SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tokenizers_parallelism", ("TOKENIZERS_PARALLELISM=false",)),
     ("preallocate_off", ("XLA_PYTHON_CLIENT_PREALLOCATE=false", "allow_growth=True", "set_memory_growth(")),
 )  # fmt: skip
-_ADVICE = re.compile(r"(?:set|setting|settings|use|using|try|with|via|pass|passing|insteadof)\(?$")
+_ADVICE = re.compile(
+    r"(?:set|setting|settings|use|using|try|with|via|pass|passing|insteadof|no|not|without|outside|forgot|missing|add|adding|need|needs)\(?$"
+)
 
 
 def settings(squeezed: str) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ def scope(lines: Sequence[Line], message: int) -> tuple[int, int]:
 
 
 _LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python|\\lib\\|<frozen|<string>|importlib", re.IGNORECASE)
+_CELL = re.compile(r"In ?\[\d{1,5}\]:\s*")
 _FRAME = re.compile(
     r"File \"?([^\",]{1,300})\"?, line \d+|^([\w./\\~<>-]{1,300}\.py)[:(]\d+|(?:^|\b)(?:Cell|Input) In ?\["
 )
@@ -48,6 +49,8 @@ def own_code(lines: Sequence[Line], first: int, last: int) -> tuple[str, ...]:
             inside_library = bool(_LIBRARY.search(line.bare))
         elif line.bare.startswith((">>>", "...")):
             found.append(line.bare[3:].strip())
+        elif cell := _CELL.match(line.bare):
+            found.append(line.bare[cell.end() :])
         elif not inside_library:
             found.append(re.sub(r"^-*>?\s*\d+\s+", "", line.bare))
     return tuple(found)

@@ -1,0 +1,102 @@
+"""What people tell in their own words: that something is slow, how times grow, what a table of devices shows.
+
+Only words that complain or compare count; what is slow, and why, is for the rules to name.
+"""
+
+import re
+from collections.abc import Sequence
+
+from advisor.facts import Value
+from advisor.reading.cleaning import Line
+
+LONGEST_STORY = 12_000
+"""Characters of a description that are looked at."""
+ALIKE = 0.25
+"""Times that grow like the batch: the time of one sample differs by at most this share between the sizes told."""
+FULL, ROOM = 0.85, 0.6
+"""A device is full, and has room, at these shares of its memory in a table."""
+
+_SLOW = re.compile(
+    "|".join(
+        (
+            r"\bslow|\bsluggish|\blag(?:s|gy)?\b|\bidle\b|\butili[sz]ation|\bunderutili[sz]|\blatency\b|\bthroughput\b",
+            r"\blonger\b|\bforever\b|\bages\b|\btoo long\b|\bvery long\b|\blong time\b|\bbottleneck|\bfaster\b",
+            r"\bspeed-?\s?ups?\b|\b(?:no|not|not any) (?:gain|benefit|improvement)",
+            r"\d\s?(?:tok(?:en)?s?|it|samples|prompts|requests|images)\s?(?:/|per )\s?s|\b(?:s|sec|seconds|ms)/it\b",
+            r"\b(?:takes?|took|needs?|needed|spends?|spent|lasts|wait(?:s|ing)?)\b[^.]{0,60}?"
+            r"\b(?:seconds|secs?|s|ms|minutes|mins?|hours|h)\b",
+            r"\d\s?(?:x|times) (?:as long|the time|slower|longer)|\btwice (?:as long|the time)",
+            r"\bperformance\b[^.]{0,40}\b(?:drop|worse|bad|poor|degrad)",
+        )
+    ),
+    re.IGNORECASE,
+)
+# What a description speaks of. Short names count as whole words only.
+_TOPICS = {
+    "fp8": r"fp8|float8|e4m3(?:fn)?|w8a8-?fp8",
+    "fp8_units": r"h100s?|h200|gh200|h800|b200|40[6-9]0(?:ti)?|50[6-9]0(?:ti)?|l40s?|l4|mi3\d\d\w?|hopper|ada|blackwell"
+    r"|windows|rtx 6000 ada|rtx 40\d\d|rtx 50\d\d",
+    "no_fp8_units": r"a100s?|30[5-9]0(?:ti)?|20[6-8]0(?:ti)?|a6000|a5000|a4000|a10g?|a40|a30|v100s?|t4s?|ampere|turing|volta"
+    r"|rtx 30\d\d|mi2\d\d\w?|p100|p40",
+    "hopper": r"h100s?|h200s?|gh200|h800|h20|hopper",
+    "flash3": r"fa-?3|flash[-_ ]?att(?:entio)?n[-_ ]?(?:v(?:ersion)?\s?)?3|flash_attn_interface|flash_attention_3|flash_attn_3",
+    "moe": r"moe|mixtures? of experts|mixture-of-experts|experts|mixtral|\d+x\d+b|a\d+b|gpt-oss|olmoe|deepseek[-_ ]?v\d",
+    "four_bit": r"4[- ]?bits?|nf4|fp4|int4|load_in_4bit|bnb|bitsandbytes|awq|gptq|q4\w*",
+    "quantized": r"4[- ]?bits?|nf4|int4|load_in_4bit|gptq|awq|hqq|quanto|quanti[sz](?:ed|ing|ation)|exl2|eetq|aqlm|\d[- ]bit",
+    "storage": r"nfs|efs|gcs|gcsfuse|s3|hdd|usb|smb|nas|pvc|ebs|lustre|ceph|samba|sshfs|fuse"
+    r"|network (?:drive|disk|file|storage|share|volume|mount)\w*|spinning disk|hard (?:disk|drive)|external (?:drive|disk|ssd)"
+    r"|google drive|blob storage|(?:attached|mounted|persistent|remote) (?:volume|disk|bucket|share|drive)|shared file ?system"
+    r"|object store|bucket|rotating disk",
+}
+_TOPIC = {name: re.compile(rf"(?<![\w]){'(?:' + words + ')'}(?![\w])", re.IGNORECASE) for name, words in _TOPICS.items()}
+_TIMES = re.compile(
+    r"(?<![\d.])(\d{1,5})(?:\s?(?:samples|prompts|images|sequences|inputs))?\s?"
+    r"(?:[:=]|->|=>|takes?|took|needs?|is|in|,)?\s{0,3}(?:about |around |~)?"
+    r"(\d{1,6}(?:\.\d{1,4})?)\s?(ms|s|secs?|seconds|min|minutes)\b",
+    re.IGNORECASE,
+)
+_UNITS = {"m": 60.0, "s": 1.0}
+_TABLE = re.compile(r"(\d{1,7})\s?Mi?B\s?/\s?(\d{3,7})\s?Mi?B", re.IGNORECASE)
+_LOADS = re.compile(
+    r"^(?:>>>\s?)?[\w., ]{1,60}=\s?(?:\w{1,60}\.)?(?:\w{0,60}(?:Model|Pipeline)\w{0,60}\.from_pretrained\(|pipeline\()"
+)
+_NO_MODEL = re.compile(r"(?:Tokenizer|Config|Processor|FeatureExtractor|Peft|Lora)\w*\.from_pretrained")
+
+
+def complaints(story: str) -> dict[str, Value]:
+    """Whether a description complains of slowness, what it speaks of, and whether its times grow like the batch."""
+    story = story[:LONGEST_STORY]
+    return {
+        "slow": bool(_SLOW.search(story)),
+        "topics": tuple(name for name, words in _TOPIC.items() if words.search(story)),
+        "scales_with_batch": "batch" in story.lower() and _in_proportion(story),
+    }
+
+
+def _in_proportion(story: str) -> bool:
+    told = [(int(size), _seconds(value, unit)) for size, value, unit in _TIMES.findall(story)[:20]]
+    if len({size for size, _ in told}) < 2:
+        return False
+    each = [time / size for size, time in told if size]
+    return bool(each) and max(each) <= min(each) * (1 + ALIKE)
+
+
+def _seconds(value: str, unit: str) -> float:
+    unit = unit.lower()
+    return float(value) / 1000 if unit == "ms" else float(value) * _UNITS[unit[0]]
+
+
+def uneven_devices(lines: Sequence[Line]) -> bool:
+    """A table of used and whole memory in which one device is nearly full while another has room."""
+    shares = [int(used) / int(whole) for line in lines for used, whole in _TABLE.findall(line.bare) if int(whole)]
+    return len(shares) >= 2 and max(shares) >= FULL and min(shares) <= ROOM
+
+
+def model_loads(lines: Sequence[Line]) -> int:
+    """How many statements outside tracebacks load a model (frames show the same statement on its way through calls)."""
+    shown = [line.bare for line in lines]
+    before = ["", *shown]
+    return sum(
+        bool(_LOADS.match(code)) and not _NO_MODEL.search(code) and not previous.startswith("File ")
+        for previous, code in zip(before, shown, strict=False)
+    )
