@@ -98,7 +98,8 @@ FORMS = (
         "returncode: -9", "Signals.SIGKILL", "died with signal 9", "signal: 9", "(signal 9)", "signal: SIGKILL",
         "was sent SIGKILL", "SIGKILL (9)", "received signal 9", "is killed by signal: Killed", "with exit code 137",
         "Signal 9 (SIGKILL)", "terminated by signal SIGKILL", "zsh: killed", "state: OOMKilled", "OOMKilled",
-        "exit code -9 (SIGKILL)", "code: 137", "code 137", "killed by SIGKILL", "exitcode : -9", "exited with -9", "exit status: 137", "exit status 9")),
+        "exit code -9 (SIGKILL)", "code: 137", "code 137", "killed by SIGKILL", "exitcode : -9",
+        "exited with -9", "exit status: 137", "exit status 9")),
     Form("kernel_log", "killed", ("Out of memory: Killed process", "Out of memory: Kill process", "oom-kill:constraint",
                                   "oom_reaper: reaped process", "Memory cgroup out of memory", "invoked oom-killer",
                                   "oom-kill event", "oom_kill event", "systemd-oomd killed", "task <n>: Out Of Memory",
@@ -108,7 +109,8 @@ FORMS = (
     Form("pinned", "host_pinned", (
         "of pinned memory", "in pin memory thread for device", "cudaHostAlloc", "cudaHostRegister", "cudaMallocHost",
         "hipHostMalloc", "page-locked", "could not allocate pinned host memory", "cuMemHostAlloc",
-        "memory range is already mapped", "cudaErrorHostMemoryAlreadyRegistered", "failed to pin memory", "pin_memory(... CUDA error: invalid argument",
+        "memory range is already mapped", "cudaErrorHostMemoryAlreadyRegistered", "failed to pin memory",
+        "pin_memory(... CUDA error: invalid argument",
         "pin_memory(... CUDA error: out of memory", "pin_memory=True ... resource already mapped")),
     Form("engine_budget", "kv_cache_budget", (
         "No available memory for the cache blocks", "maximum number of tokens that can be stored in KV cache",
@@ -117,7 +119,8 @@ FORMS = (
         "increase --mem-fraction-static", "Not enough memory to handle", "Not enough memory for KV cache",
         "No enough gpu memory for runtime", "Insufficient VRAM in split for model and cache",
         "No available memory for KV cache", "no space left for the KV cache", "not enough memory for the KV cache",
-        "Not enough memory. Please try to increase", "The memory capacity is unbalanced", "prefill tokens. You need to decrease",
+        "Not enough memory. Please try to increase", "The memory capacity is unbalanced",
+        "prefill tokens. You need to decrease",
         "Available memory for cache is", "Error in memory profiling", "free memory is not enough for kv cache")),
     Form("dispatch", "quant_dispatch", (
         "Some modules are dispatched on the CPU or the disk", "with a device_map that contains a CPU or disk",
@@ -150,6 +153,7 @@ FORMS = (
         "unable to open shared memory object", "unable to allocate shared memory(shm)",
         "unable to write to file </torch_",
         "insufficient shared memory (shm)", "Error while creating shared memory segment /dev/shm",
-        "unable to resize file <... to the right size", "Bus error (core dumped)", "Fatal Python error: Bus error", "died with signal 7", "exitcode: -7", "exit code 135",
+        "unable to resize file <... to the right size", "Bus error (core dumped)", "Fatal Python error: Bus error",
+        "died with signal 7", "exitcode: -7", "exit code 135",
         "Signal 7 (SIGBUS)", "Signals.SIGBUS")),
 )  # fmt: skip

@@ -26,6 +26,8 @@ _SLOW = re.compile(
             r"\b(?:takes?|took|needs?|needed|spends?|spent|lasts|wait(?:s|ing)?)\b[^.]{0,60}?"
             r"\b(?:seconds|secs?|s|ms|minutes|mins?|hours|h)\b",
             r"\d\s?(?:x|times) (?:as long|the time|slower|longer)|\btwice (?:as long|the time)",
+            r"\d\s?ms\b|\b(?:in|after|within|about|only) \d{1,5}(?:\.\d{1,3})?\s?(?:s|secs?|seconds|minutes|min)\b",
+            r"\d\s?% of (?:the |its |my )?(?:\w{1,12} )?time|\btokens? per second|\bquicker\b|\bspeed\b",
             r"\bperformance\b[^.]{0,40}\b(?:drop|worse|bad|poor|degrad)",
         )
     ),
@@ -36,19 +38,25 @@ _TOPICS = {
     "fp8": r"fp8|float8|e4m3(?:fn)?|w8a8-?fp8",
     "fp8_units": r"h100s?|h200|gh200|h800|b200|40[6-9]0(?:ti)?|50[6-9]0(?:ti)?|l40s?|l4|mi3\d\d\w?|hopper|ada|blackwell"
     r"|windows|rtx 6000 ada|rtx 40\d\d|rtx 50\d\d",
-    "no_fp8_units": r"a100s?|30[5-9]0(?:ti)?|20[6-8]0(?:ti)?|a6000|a5000|a4000|a10g?|a40|a30|v100s?|t4s?|ampere|turing|volta"
-    r"|rtx 30\d\d|mi2\d\d\w?|p100|p40",
+    "no_fp8_units": r"a100s?|v100s?|t4s?|30[5-9]0(?:ti)?|20[6-8]0(?:ti)?|a6000|a5000|a4000|a10g?|a40|a30|ampere|turing"
+    r"|volta|rtx 30\d\d|mi2\d\d\w?|p100|p40",
     "hopper": r"h100s?|h200s?|gh200|h800|h20|hopper",
-    "flash3": r"fa-?3|flash[-_ ]?att(?:entio)?n[-_ ]?(?:v(?:ersion)?\s?)?3|flash_attn_interface|flash_attention_3|flash_attn_3",
-    "moe": r"moe|mixtures? of experts|mixture-of-experts|experts|mixtral|\d+x\d+b|a\d+b|gpt-oss|olmoe|deepseek[-_ ]?v\d",
+    "flash3": r"fa-?3|flash[-_ ]?att(?:entio)?n[-_ ]?(?:v(?:ersion)?\s?)?3|flash_attn_interface|flash_att(?:entio)?n_3",
+    "moe": r"moe|mixtures?[- ]of[- ]experts|experts|mixtral|\d+x\d+b|a\d+b|gpt-oss|olmoe|deepseek[-_ ]?v\d"
+    r"|\(a\d{1,3}b?\)|glm-?[\d.]{0,4}-?air|qwen3-next|kimi-k2|llama-4|dbrx|jamba|grok-?1|phi-3\.5-moe",
+    "batch_one": r"bs\s?[=:]?\s?1|batch[-_ ]?size\s?[=:]?\s?(?:of )?1|batch (?:of )?(?:1|one)",
     "four_bit": r"4[- ]?bits?|nf4|fp4|int4|load_in_4bit|bnb|bitsandbytes|awq|gptq|q4\w*",
-    "quantized": r"4[- ]?bits?|nf4|int4|load_in_4bit|gptq|awq|hqq|quanto|quanti[sz](?:ed|ing|ation)|exl2|eetq|aqlm|\d[- ]bit",
+    "quantized": r"4[- ]?bits?|nf4|int4|load_in_4bit|gptq|awq|hqq|quanto|quanti[sz](?:ed|ing|ation)|exl2|eetq|aqlm"
+    r"|\d[- ]bit",
     "storage": r"nfs|efs|gcs|gcsfuse|s3|hdd|usb|smb|nas|pvc|ebs|lustre|ceph|samba|sshfs|fuse"
-    r"|network (?:drive|disk|file|storage|share|volume|mount)\w*|spinning disk|hard (?:disk|drive)|external (?:drive|disk|ssd)"
-    r"|google drive|blob storage|(?:attached|mounted|persistent|remote) (?:volume|disk|bucket|share|drive)|shared file ?system"
-    r"|object store|bucket|rotating disk",
+    r"|network (?:drive|disk|file|storage|share|volume|mount)\w*|spinning disk|hard (?:disk|drive)"
+    r"|external (?:drive|disk|ssd)"
+    r"|google drive|blob storage|(?:attached|mounted|persistent|remote) (?:volume|disk|bucket|share|drive)"
+    r"|shared file ?system|object store|bucket|rotating disk",
 }
-_TOPIC = {name: re.compile(rf"(?<![\w]){'(?:' + words + ')'}(?![\w])", re.IGNORECASE) for name, words in _TOPICS.items()}
+_TOPIC = {
+    name: re.compile(rf"(?<![\w]){'(?:' + words + ')'}(?![\w])", re.IGNORECASE) for name, words in _TOPICS.items()
+}
 _TIMES = re.compile(
     r"(?<![\d.])(\d{1,5})(?:\s?(?:samples|prompts|images|sequences|inputs))?\s?"
     r"(?:[:=]|->|=>|takes?|took|needs?|is|in|,)?\s{0,3}(?:about |around |~)?"

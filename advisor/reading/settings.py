@@ -48,7 +48,8 @@ _SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("preallocate_off", ("XLA_PYTHON_CLIENT_PREALLOCATE=false", "allow_growth=True", "set_memory_growth(")),
 )  # fmt: skip
 _ADVICE = re.compile(
-    r"(?:set|setting|settings|use|using|try|with|via|pass|passing|insteadof|no|not|without|outside|forgot|missing|add|adding|need|needs)\(?$"
+    r"(?:set|setting|settings|use|using|try|with|via|pass|passing|insteadof|no|not|without|outside|forgot|missing|add"
+    r"|adding|need|needs)\(?$"
 )
 
 
