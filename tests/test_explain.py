@@ -150,3 +150,43 @@ def test_any_text_has_an_answer(text: str) -> None:
 def test_without_rules_nothing_is_recognized() -> None:
     none: tuple[ErrorRule, ...] = ()
     assert not explain("CUDA out of memory.", "x", None, none).recognized
+
+
+def test_a_weak_sign_alone_is_told_as_one_of_two() -> None:
+    found = explain("RuntimeError: CUDA out of memory.", "x", None, RULES).to_json()
+    assert found["confidence"] == "low"
+    assert len(found["candidates"]) == 2
+    assert found["candidates"][0]["cause"] == found["cause"]
+    assert found["question"]
+
+
+def test_figures_that_settle_it_leave_no_doubt() -> None:
+    found = told("torch-2.1").to_json()
+    assert (found["confidence"], found["candidates"], found["question"]) == ("high", [], None)
+
+
+def test_neighbours_are_causes_that_exist() -> None:
+    known = {rule.id for rule in RULES}
+    assert not [rule.id for rule in RULES if rule.neighbour and rule.neighbour not in known]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('Traceback (most recent call last):\n  File "run.py", line 3, in <module>\n    main()\n', "ends before"),
+        ("torch.distributed.elastic.multiprocessing.errors.ChildFailedError:\ntrain.py FAILED", "launcher"),
+        (
+            "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s)",
+            "further up",
+        ),
+        ("", "empty"),
+    ],
+)
+def test_a_paste_without_the_decisive_line_says_what_is_missing(text: str, said: str) -> None:
+    found = explain(text, "x", None, RULES).to_json()
+    assert not found["recognized"]
+    assert said in found["missing"]
+
+
+def test_a_whole_error_that_nobody_knows_lacks_nothing() -> None:
+    assert explain("KeyError: 'rope'", "x", None, RULES).missing is None

@@ -62,7 +62,7 @@ def test_fresh_texts_are_read_right(name: str, score: str) -> None:
 
 
 def test_every_cause_has_a_fresh_text() -> None:
-    shown = {case["expect"]["cause"] for part in ("oom", "errors") for case in cases("first", part)}
+    shown = {case["expect"]["cause"] for name in SETS for part in ("oom", "errors") for case in cases(name, part)}
     assert {rule.id for rule in RULES} <= shown
 
 

@@ -151,6 +151,9 @@ SECRETS = [
     "hf_AbCdEfGhIjKlMnOpQrStUvWxYz123456", "sk-proj-abcdefghijklmnop1234", "AKIAIOSFODNN7EXAMPLE",
     "Authorization: Bearer abcdef.123456", "https://anna:hunter22@example.org/x", "password=hunter22",
     "github_pat_11ABCDEFG0123456789",
+    "https://user:hf_AbCdEfGhIjKl@huggingface.co/api", "aws_secret_access_key=wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcDEF123", "nvapi-AbCdEfGhIjKlMnOpQrSt", "sk_live_AbCdEfGhIjKl",
+    "AccountKey=AbCdEfGh12345678==", "ya29.a0AfB_byCDefGHijKLmn", "https://hub/x?token=hf_AbCdEfGhIjKlMnOp",
 ]  # fmt: skip
 
 
@@ -163,6 +166,33 @@ def test_secrets_are_masked(secret: str) -> None:
     assert shown.startswith("before ")
 
 
-@pytest.mark.parametrize("path", ["/home/anna/run.py", "/Users/anna/run.py", r"C:\Users\anna\run.py"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/home/anna/run.py",
+        "/Users/anna/run.py",
+        r"C:\Users\anna\run.py",
+        "C:\\\\Users\\\\anna\\\\run.py",
+        r"C:\Users\anna maria\run.py",
+        "/data/home/anna/x.py",
+        "/users/anna/x.py",
+    ],
+)
 def test_home_folders_are_masked(path: str) -> None:
     assert "anna" not in masked(f'File "{path}", line 3')
+
+
+@pytest.mark.parametrize(
+    ("shown", "hidden"),
+    [
+        ("connect to 10.20.30.40:29500", "10.20.30.40"), ("MASTER_ADDR=192.168.7.21", "192.168.7.21"),
+        ("172.20.1.9 refused", "172.20.1.9"), ("anna@bigbox:~$ python run.py", "anna"),
+        ("ask anna.b@example.org", "example"),
+    ],
+)  # fmt: skip
+def test_people_and_private_machines_are_masked(shown: str, hidden: str) -> None:
+    assert hidden not in masked(shown)
+
+
+def test_versions_are_no_addresses() -> None:
+    assert masked("nvidia-cublas-cu12==12.4.5.8 driver 10.1.243") == "nvidia-cublas-cu12==12.4.5.8 driver 10.1.243"

@@ -13,7 +13,7 @@ from advisor.facts import Declaration, Value, Vocabulary, typed
 from advisor.yaml_lines import Listing, Node, Reader, Table, Text, open_rule
 
 _SIGN_KEYS = ("kind", "reports", "stage", "when", "says", "frames", "unless", "over", "what", "why")
-_KEYS = ("summary", "signs", *_SIGN_KEYS, "fixes", "sources", "explains", "leaves")
+_KEYS = ("summary", "signs", *_SIGN_KEYS, "neighbour", "ask", "fixes", "sources", "explains", "leaves")
 _NEEDED = ("summary", "fixes", "sources", "explains")
 _FIX_KEYS = ("id", "summary", "change", "command", "when", "needs", "already")
 _MEMORY = "memory"
@@ -52,6 +52,8 @@ def _rule(reader: Reader, stem: str) -> ErrorRule:
         fixes=tuple(_fixes(reader)),
         sources=reader.texts("sources"),
         cases=(*_explains(reader, stem), *_leaves(reader)),
+        neighbour=reader.text("neighbour"),
+        ask=reader.text("ask") or "",
     )
 
 

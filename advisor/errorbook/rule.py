@@ -75,7 +75,8 @@ class Case:
 
 @dataclass(frozen=True)
 class ErrorRule:
-    """One cause. Its id is the file's stem."""
+    """One cause. Its id is the file's stem. `neighbour` is the cause that it is taken for most easily, `ask` the
+    question whose yes speaks for this one."""
 
     id: str
     path: str
@@ -84,12 +85,15 @@ class ErrorRule:
     fixes: tuple[Fix, ...]
     sources: tuple[str, ...]
     cases: tuple[Case, ...]
+    neighbour: str | None = None
+    ask: str = ""
 
 
 def to_json(rule: ErrorRule) -> dict[str, Any]:
     """Everything but the cases, which only tests read."""
     return {
         "id": rule.id, "path": rule.path, "summary": rule.summary, "sources": rule.sources,
+        "neighbour": rule.neighbour, "ask": rule.ask,
         "signs": [_sign_json(sign) for sign in rule.signs], "fixes": [_fix_json(fix) for fix in rule.fixes],
     }  # fmt: skip
 
@@ -98,6 +102,7 @@ def from_json(data: Mapping[str, Any]) -> ErrorRule:
     """Raises KeyError, TypeError or ValueError for anything that `to_json` did not write."""
     return ErrorRule(
         id=data["id"], path=data["path"], summary=data["summary"], cases=(),
+        neighbour=data["neighbour"], ask=data["ask"],
         sources=tuple(data["sources"]), signs=tuple(_sign(sign) for sign in data["signs"]),
         fixes=tuple(_fix(fix) for fix in data["fixes"]),
     )  # fmt: skip

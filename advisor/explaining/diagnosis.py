@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from advisor.explaining.doubt import Candidate
 from advisor.facts import Value
 
 FIGURES = (
@@ -34,7 +35,8 @@ class FixFound:
 @dataclass(frozen=True)
 class Diagnosis:
     """The failure in a text: kind and cause by their ids, what was found, why, and what helps. A text that is not
-    recognized has no kind and no cause."""
+    recognized has no kind and no cause. `confidence` is high, medium or low; where it is low, `candidates` are the two
+    causes that the text allows and `question` separates them. `missing` says what should have been pasted."""
 
     source: str
     recognized: bool
@@ -49,6 +51,10 @@ class Diagnosis:
     quoted_line: str = ""
     fixes: tuple[FixFound, ...] = ()
     arithmetic: tuple[str, ...] = ()
+    confidence: str | None = None
+    candidates: tuple[Candidate, ...] = ()
+    question: str | None = None
+    missing: str | None = None
 
     @property
     def is_memory(self) -> bool:
@@ -61,5 +67,7 @@ class Diagnosis:
             "source": self.source, "recognized": self.recognized, "kind": self.kind, "cause": self.cause,
             "phase": self.phase, "rule": self.rule, "summary": self.summary, "memory": memory, "what": self.what,
             "why": self.why, "quoted_line": self.quoted_line, "fixes": [fix.to_json() for fix in self.fixes],
-            "arithmetic": list(self.arithmetic),
+            "arithmetic": list(self.arithmetic), "confidence": self.confidence,
+            "candidates": [each.to_json() for each in self.candidates], "question": self.question,
+            "missing": self.missing,
         }  # fmt: skip

@@ -28,14 +28,19 @@ class Match:
 
 
 def best(rules: Sequence[ErrorRule], passage: Passage) -> Match | None:
-    """The match that explains the text, or None.
+    """The match that explains the text, or None."""
+    return next(iter(ranked(rules, passage)), None)
+
+
+def ranked(rules: Sequence[ErrorRule], passage: Passage) -> list[Match]:
+    """Every match, the one that explains the text first.
 
     What a sign is declared to be over is left out. Then the earliest stage decides, so that a memory failure is read
     before any other error, which may follow from it; then, of two that hold, the one that stands further down, which
     is the innermost call; then the one that asks for more.
     """
     matches = [match for rule in rules for sign in rule.signs if (match := held(rule, sign, passage))]
-    return min(_not_overruled(matches), key=lambda match: _order(match, passage), default=None)
+    return sorted(_not_overruled(matches), key=lambda match: _order(match, passage))
 
 
 def _order(match: Match, passage: Passage) -> tuple[int, int, int, int, str]:

@@ -6,7 +6,9 @@ from advisor.clauses import judge
 from advisor.errorbook import ErrorRule, Fix
 from advisor.explaining.arithmetic import arithmetic
 from advisor.explaining.diagnosis import Diagnosis, FixFound
-from advisor.explaining.matching import Match, best
+from advisor.explaining.doubt import candidates, confidence, question
+from advisor.explaining.matching import Match, ranked
+from advisor.explaining.missing import missing
 from advisor.explaining.wording import hindrance, sentences
 from advisor.facts import Facts, Value
 from advisor.reading import Passage, masked, read
@@ -20,9 +22,12 @@ ERROR = "error"
 def explain(text: str, source: str, machine: Facts | None, rules: Sequence[ErrorRule]) -> Diagnosis:
     """What went wrong in `text`. `source` names the text in the answer; `machine` lets fixes be checked against it."""
     passage = read(text)
-    match = best(rules, passage)
-    if match is None:
-        return Diagnosis(source, recognized=False)
+    matches = ranked(rules, passage)
+    if not matches:
+        return Diagnosis(source, recognized=False, missing=missing(passage))
+    match, *others = matches
+    sure = confidence(match, others, passage)
+    doubts = candidates(match, others, {rule.id: rule for rule in rules}) if sure == "low" else ()
     facts = (machine or Facts()) | passage.facts
     kind = match.sign.reports or (passage.said.form.kind if passage.said and match.sign.kinds else ERROR)
     memory = kind != ERROR
@@ -40,6 +45,10 @@ def explain(text: str, source: str, machine: Facts | None, rules: Sequence[Error
         quoted_line=_quoted(passage, match, memory),
         fixes=tuple(_fixes(match.rule.fixes, facts, in_force(passage))),
         arithmetic=arithmetic(passage) if memory else (),
+        confidence=sure,
+        candidates=doubts,
+        question=question(doubts),
+        missing=missing(passage) if sure == "low" else None,
     )
 
 

@@ -21,13 +21,17 @@ _PLAIN = re.compile(
             r"\bdop_v1_[a-f0-9]{16,}",
             r"\bnpm_[A-Za-z0-9]{16,}",
             r"\bpypi-[A-Za-z0-9_-]{16,}",
+            r"\b(?:gsk|xai|nvapi|r8|dckr_pat|lsv2_pt|pplx)[-_][A-Za-z0-9_-]{16,}",
+            r"\b(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,}",
+            r"\bya29\.[A-Za-z0-9_-]{10,}|\bSG\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+            r"(?<=wandb login )\S{8,200}|(?<=login --token )\S{4,200}",
             r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.{0,4000}",
         )
     )
 )
 _NAMED = re.compile(
     r"""((?:pass(?:word|wd|phrase)?|pwd|secret(?:[-_]?(?:access)?[-_]?key)?|(?:access|auth|api|session|bearer|hf|hub|refresh)
-        [-_]?(?:key|token)|token|apikey|credentials?|wandb_api_key|signature|x-amz-signature|sig)
+        [-_]?(?:key|token)|token|apikey|credentials?|wandb_api_key|signature|x-amz-signature|sig|account[-_]?key|shared[-_]?access[-_]?key)
         ["']?\s{0,3}(?:=|:|=>)\s{0,3}["']?)([^\s"',;&)\]}]{3,400})""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -39,8 +43,17 @@ _BEARER = re.compile(r"(\bbearer\s{1,3})([A-Za-z0-9._~+/=-]{8,4000})", re.IGNORE
 _URL = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/@:]{1,200}):([^\s/@]{1,200})@", re.IGNORECASE)
 _MAIL = re.compile(r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}\b")
 _HOME = re.compile(
-    r"((?:/home/|/Users/|[A-Za-z]:[\\/]{1,2}(?:Users|Documents and Settings)[\\/]{1,2}))([^\\/\s\"':,;)]{1,80})"
+    r"((?:/home/|/[Uu]sers/|[A-Za-z]:[\\/]{1,2}(?:Users|Documents and Settings)[\\/]{1,2}))([^\\/\s\"':,;)]{1,80})"
 )
+# A name with spaces reaches to the next separator; without one, the shorter form above takes the first word.
+_WINDOWS_HOME = re.compile(
+    r"([A-Za-z]:[\\/]{1,2}(?:Users|Documents and Settings)[\\/]{1,2})([^\\/\n\"':;<>|]{1,60})(?=[\\/])"
+)
+_PROMPT = re.compile(r"\b[\w.-]{1,32}@[\w-]{1,63}(?=:[~/]| [~/])")
+_PRIVATE = re.compile(
+    r"(?<![\d.])(?:10(?:\.\d{1,3}){3}|192\.168(?:\.\d{1,3}){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2})(?![\d.]\d)"
+)
+"""Addresses of private networks (RFC 1918): they tell about a company's machines and help nobody."""
 _NO_SECRET = re.compile(r"(?:none|null|true|false|\d{1,6}|str|int|bool|\{.*|<.*|\[.*|ids?|length|type)$", re.IGNORECASE)
 
 
@@ -52,6 +65,9 @@ def masked(text: str) -> str:
     text = _URL.sub(rf"\1{HIDDEN}:{HIDDEN}@", text)
     text = _NAMED.sub(_mask_value, text)
     text = _MAIL.sub(HIDDEN, text)
+    text = _PROMPT.sub(HIDDEN, text)
+    text = _PRIVATE.sub(HIDDEN, text)
+    text = _WINDOWS_HOME.sub(r"\1~", text)
     return _HOME.sub(r"\1~", text)
 
 

@@ -26,7 +26,7 @@ def screen(diagnosis: Diagnosis) -> RenderableType:
     if diagnosis.quoted_line:
         parts.append(_indented(Text(diagnosis.quoted_line, style="dim")))
     parts += ["", Text(diagnosis.what), *(_indented(Text(line)) for line in diagnosis.arithmetic)]
-    parts += ["", Text(diagnosis.why), ""]
+    parts += ["", Text(diagnosis.why), "", *_doubt(diagnosis)]
     parts += [*_fixes(diagnosis.fixes), Text(_rule_line(diagnosis), style="dim")]
     return Group(*parts)
 
@@ -39,7 +39,18 @@ def _headline(diagnosis: Diagnosis) -> Text:
 
 def _unknown(diagnosis: Diagnosis) -> Iterator[RenderableType]:
     yield Text.assemble((_source(diagnosis), "bold"), ": no rule knows this text.")
-    yield Text("Paste the whole traceback, down to the last line of the error.")
+    yield Text(diagnosis.missing or "Paste the whole traceback, down to the last line of the error.")
+
+
+def _doubt(diagnosis: Diagnosis) -> Iterator[RenderableType]:
+    """What to find out, where the text allows two causes."""
+    if diagnosis.missing:
+        yield Text(diagnosis.missing, style="yellow")
+    if diagnosis.candidates and diagnosis.question:
+        yield Text("The text tells little. It allows two causes:", style="yellow")
+        yield from (_indented(Text(f"{each.cause}: {each.summary}")) for each in diagnosis.candidates)
+        yield Text(f"To tell them apart: {diagnosis.question}")
+        yield ""
 
 
 def _fixes(fixes: tuple[FixFound, ...]) -> Iterator[RenderableType]:
