@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "advisor"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "files", "spoken", "knob_places", "old_names", "scratch", "inside_guard", "amounts"),
     ("facts", "yaml_lines", "child", "kept", "passing", "live"),
-    ("vocabulary", "code_facts", "clauses", "setup", "workload"),
+    ("vocabulary", "code_facts", "text_facts", "clauses", "setup", "workload"),
     ("process_conflicts",),
     ("rule", "plan", "conflicts", "learnt"),
     (

@@ -153,7 +153,7 @@ SECRETS = [
     "github_pat_11ABCDEFG0123456789",
     "https://user:hf_AbCdEfGhIjKl@huggingface.co/api", "aws_secret_access_key=wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcDEF123", "nvapi-AbCdEfGhIjKlMnOpQrSt", "sk_live_AbCdEfGhIjKl",
-    "AccountKey=AbCdEfGh12345678==", "ya29.a0AfB_byCDefGHijKLmn", "https://hub/x?token=hf_AbCdEfGhIjKlMnOp",
+    "AccountKey=AbCdEfGh12345678", "ya29.a0AfB_byCDefGHijKLmn", "https://hub/x?token=hf_AbCdEfGhIjKlMnOp",
 ]  # fmt: skip
 
 

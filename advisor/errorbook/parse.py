@@ -10,6 +10,7 @@ from advisor.clauses import Condition, parse_conditions
 from advisor.errorbook.rule import MEMORY_KINDS, STAGES, Case, ErrorRule, Fix, Phrases, Sign
 from advisor.errors import Mistake
 from advisor.facts import Declaration, Value, Vocabulary, typed
+from advisor.text_facts import TEXT
 from advisor.yaml_lines import Listing, Node, Reader, Table, Text, open_rule
 
 _SIGN_KEYS = ("kind", "reports", "stage", "when", "says", "frames", "unless", "over", "what", "why")
@@ -23,7 +24,7 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 @cache
 def known_facts() -> Vocabulary:
     """What conditions and sentences may name: the text, the machine and the knobs."""
-    return Vocabulary(vocabulary.TEXT + vocabulary.DECLARATIONS + setup.declarations())
+    return Vocabulary(TEXT + vocabulary.DECLARATIONS + setup.declarations())
 
 
 def fact_of(name: str) -> str | None:

@@ -12,7 +12,7 @@ from advisor.reading.phases import phase
 from advisor.reading.prose import complaints, model_loads, uneven_devices
 from advisor.reading.settings import settings
 from advisor.reading.squeezed import Squeezed, phrase
-from advisor.vocabulary import TEXT
+from advisor.text_facts import TEXT
 
 _APPENDS = re.compile(
     r"\w\.append\(\s*\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$"

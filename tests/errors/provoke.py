@@ -35,11 +35,13 @@ PROGRAMS: dict[str, tuple[str, str]] = {
         SAVED + "LlamaForCausalLM.from_pretrained(folder, attn_implementation='flash_attn2')"),
     "flash-2-absent": ("flash_attn_not_installed",
         SAVED + "LlamaForCausalLM.from_pretrained(folder, attn_implementation='flash_attention_2', dtype='float16')"),
-    "paged-outside": ("paged_attention_outside_cb", TINY + "m = tiny()\nm.set_attn_implementation('paged|eager')\nm(ids)"),
+    "paged-outside": ("paged_attention_outside_cb",
+        TINY + "m = tiny()\nm.set_attn_implementation('paged|eager')\nm(ids)"),
     "mat-dtypes": ("mat_dtype_mismatch",
         "import torch\ntorch.nn.Linear(4, 4)(torch.ones(1, 4, dtype=torch.bfloat16))"),
     "sdpa-dtypes": ("half_float_mismatch",
-        "import torch\nq = torch.ones(1, 2, 4, 8)\ntorch.nn.functional.scaled_dot_product_attention(q, q.half(), q.half())"),
+        "import torch\nq = torch.ones(1, 2, 4, 8)\n"
+        "torch.nn.functional.scaled_dot_product_attention(q, q.half(), q.half())"),
     "layer-norm-dtypes": ("half_float_mismatch", "import torch\ntorch.nn.LayerNorm(4)(torch.ones(1, 4).half())"),
     "conv-dtypes": ("half_float_mismatch",
         "import torch\ntorch.nn.Conv1d(4, 4, 1)(torch.ones(1, 4, 4, dtype=torch.bfloat16))"),
@@ -103,7 +105,8 @@ PROGRAMS: dict[str, tuple[str, str]] = {
         "subprocess.run([sys.executable, '-c', 'import os; os.kill(os.getpid(), 9)'], check=True)"),
     "disk-full": ("disk_full", "open('/dev/full', 'w', buffering=1).write('x\\n')"),
     "bus-error": ("mmap_file_error",
-        "import faulthandler, mmap, os, tempfile\nfaulthandler.enable()\nf = tempfile.TemporaryFile()\nf.truncate(8192)\n"
+        "import faulthandler, mmap, os, tempfile\nfaulthandler.enable()\nf = tempfile.TemporaryFile()\n"
+        "f.truncate(8192)\n"
         "m = mmap.mmap(f.fileno(), 8192)\nf.truncate(0)\nm[5000]"),
     "assisted-batch": ("assisted_batch_size_gt_1",
         TINY + "tiny().generate(ids.repeat(2, 1), prompt_lookup_num_tokens=2, max_new_tokens=4, do_sample=False)"),
@@ -133,7 +136,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
         "import pathlib, tempfile\nfrom kernels import get_local_kernel\nfolder = pathlib.Path(tempfile.mkdtemp())\n"
         "(folder / 'build' / 'torch29-cxx11-cu128-x86_64-linux').mkdir(parents=True)\nget_local_kernel(folder, 'x')"),
 }  # fmt: skip
-"""Name: the cause that explains it (several with `|`; empty: none of the closed list, nothing may be named), program."""
+"""Name: the cause that explains it (several with `|`; empty: none of the list, nothing need be named), program."""
 
 
 def said(program: str) -> str | None:

@@ -1,0 +1,63 @@
+"""What a pasted text says, as facts `text.*`: read from it by `reading`, named by the rules of rules/errors."""
+
+from advisor.facts import Declaration, Kind
+
+F, T, L, N, C = Kind.FLAG, Kind.NAME, Kind.NAMES, Kind.NUMBER, Kind.COUNT
+
+TEXT: tuple[Declaration, ...] = tuple(
+    Declaration(name, kind, line)
+    for name, kind, line in (
+        ("text.kind", T, "what a pasted text reports: gpu_oom, cpu_oom, killed ... (one of MEMORY_KINDS)"),
+        ("text.message", T, "the form of the decisive message: torch, torch_bare, tensorflow, xla, ggml ..."),
+        ("text.backend", T, "cuda, hip, xpu, mps or metal, where the message names it"),
+        ("text.phase", T, "what ran when it failed: load, prefill, decode, train_forward, backward, optimizer ..."),
+        ("text.settings", L, "settings that the text shows to be in force"),
+        ("text.requested_bytes", C, "size of the allocation that failed"),
+        ("text.total_bytes", C, "memory of the device by the message"),
+        ("text.free_bytes", C, "free memory by the message"),
+        ("text.allocated_bytes", C, "held by live tensors"),
+        ("text.reserved_bytes", C, "held by the framework's allocator"),
+        ("text.reserved_unallocated_bytes", C, "held by the framework's allocator for no tensor"),
+        ("text.process_bytes", C, "held by this process by the driver's count"),
+        ("text.other_process_bytes", C, "sum over the processes that the message lists by number"),
+        ("text.other_allocations_bytes", C, "on MPS: held outside PyTorch's tensors"),
+        ("text.private_pool_bytes", C, "held by the private pools of CUDA graphs"),
+        ("text.limit_bytes", C, "a cap that the message names"),
+        ("text.desired_bytes", C, "what a serving engine wanted to take of the device"),
+        ("text.device_index", C, "index of the device in the message"),
+        ("text.utilization", N, "share of the device that a serving engine may take"),
+        ("text.max_seq_len", C, "longest sequence that the engine must hold, tokens"),
+        ("text.estimated_max_len", C, "longest sequence that would fit by the engine's own count, tokens"),
+        ("text.kv_cache_tokens", C, "tokens that fit in the KV cache"),
+        ("text.kv_needed_bytes", C, "KV cache that one sequence of full length needs"),
+        ("text.kv_available_bytes", C, "KV cache that is left"),
+        ("text.gpu_blocks", C, "blocks of the KV cache on the GPU"),
+        ("text.prefill_tokens", C, "prefill tokens of a refused budget"),
+        ("text.total_tokens", C, "total tokens of a refused budget"),
+        ("text.model_weights_bytes", C, "weights by an engine's log"),
+        ("text.installed_bytes", C, "memory of the GPU by the kernel's log"),
+        ("text.figures", C, "how many figures of memory the message gives"),
+        ("text.unaccounted_bytes", C, "total - free - this process: held elsewhere, driver context included"),
+        ("text.unaccounted_share", N, "the same as a share of the device"),
+        ("text.cached_bytes", C, "reserved - allocated"),
+        ("text.cached_share", N, "the same as a share of the device"),
+        ("text.request_share", N, "request / total"),
+        ("text.cached_covers_request", F, "the cached memory is at least as large as the request"),
+        ("text.free_covers_request", F, "the free memory is at least as large as the request"),
+        ("text.room_covers_request", F, "total - reserved is at least as large as the request"),
+        ("text.square_tensor", F, "the tensor that failed has two last dimensions of the same length, at least 64"),
+        ("text.free_exceeds_total", F, "the message gives more free memory than the device has"),
+        ("text.others_exceed_tensors", F, "on MPS: other allocations are larger than the tensors"),
+        ("text.failures", C, "how often the decisive message stands in the text"),
+        ("text.collects_outputs", F, "code in the text appends a result of each step to a list"),
+        ("text.plain_call", F, "outside training, the user's code calls a model with no gradient switch in the frames"),
+        ("text.interactive", F, "the text comes from a notebook or from Python's prompt"),
+        ("text.description", F, "a short text without any exception: somebody tells what he sees"),
+        ("text.slow", F, "a description that complains of slowness, idle hardware or a gain that fails to appear"),
+        ("text.topics", L, "what a description speaks of: fp8, moe, hopper, storage ..."),
+        ("text.scales_with_batch", F, "a description that lists times which grow like the batch sizes beside them"),
+        ("text.uneven_devices", F, "a table of devices in which one is nearly full and another at most half"),
+        ("text.model_loads", C, "statements of the user's own code that load a model"),
+        ("text.cuda_build", F, "the text shows a torch build with CUDA (+cu in its version)"),
+    )
+)
