@@ -19,15 +19,20 @@ FULL, ROOM = 0.85, 0.6
 _SLOW = re.compile(
     "|".join(
         (
-            r"\bslow|\bsluggish|\blag(?:s|gy)?\b|\bidle\b|\butili[sz]ation|\bunderutili[sz]|\blatency\b|\bthroughput\b",
+            r"\bslow|\bsluggish|\blag(?:s|gy)?\b|\bidl(?:e|es|ing)\b|\bloses?\b|\butili[sz]ation|\bunderutili[sz]"
+            r"|\blatency\b|\bthroughput\b",
             r"\blonger\b|\bforever\b|\bages\b|\btoo long\b|\bvery long\b|\blong time\b|\bbottleneck|\bfaster\b",
             r"\bspeed-?\s?ups?\b|\b(?:no|not|not any) (?:gain|benefit|improvement)",
-            r"\d\s?(?:tok(?:en)?s?|it|samples|prompts|requests|images)\s?(?:/|per )\s?s|\b(?:s|sec|seconds|ms)/it\b",
-            r"\b(?:takes?|took|needs?|needed|spends?|spent|lasts|wait(?:s|ing)?)\b[^.]{0,60}?"
-            r"\b(?:seconds|secs?|s|ms|minutes|mins?|hours|h)\b",
+            r"\d\s?(?:t|tok(?:en)?s?|it|samples|prompts|requests|images)\s?(?:/|per )\s?s|\b(?:s|sec|seconds|ms)/it\b",
+            r"\b(?:takes?|took|needs?|needed|spends?|spent|lasts|wait(?:s|ing)?)\b(?:[^.]|\.\d){0,60}?"
+            r"\b(?:seconds|secs?|s|ms|minutes|mins?|hours|h|days)\b",
             r"\d\s?(?:x|times) (?:as long|the time|slower|longer)|\btwice (?:as long|the time)",
             r"\d\s?ms\b|\b(?:in|after|within|about|only) \d{1,5}(?:\.\d{1,3})?\s?(?:s|secs?|seconds|minutes|min)\b",
-            r"\d\s?% of (?:the |its |my )?(?:\w{1,12} )?time|\btokens? per second|\bquicker\b|\bspeed\b",
+            r"\d\s?% of (?:the |its |my )?(?:\w{1,12} )?time|\btokens? (?:per|a) second|\bquicker\b|\bspeed\b",
+            r"\blinear(?:ly)?\b|\bjust the same\b|\bas long as\b|\bcosts? what\b|\bhalv(?:es|ed)\b|\b\d{1,4}x\b",
+            r"\d\s?(?:ms|s|secs?|seconds|minutes|min|hours) (?:per|each|for|instead|vs)\b",
+            r"\d\s?(?:seconds|secs)\b",
+            r"\bexecution times?\b|\bno better\b|\blower than\b",
             r"\bperformance\b[^.]{0,40}\b(?:drop|worse|bad|poor|degrad)",
         )
     ),
@@ -44,14 +49,53 @@ _TOPICS = {
     "flash3": r"fa-?3|flash[-_ ]?att(?:entio)?n[-_ ]?(?:v(?:ersion)?\s?)?3|flash_attn_interface|flash_att(?:entio)?n_3",
     "moe": r"moe|mixtures?[- ]of[- ]experts|experts|mixtral|\d+x\d+b|a\d+b|gpt-oss|olmoe|deepseek[-_ ]?v\d"
     r"|\(a\d{1,3}b?\)|glm-?[\d.]{0,4}-?air|qwen3-next|kimi-k2|llama-4|dbrx|jamba|grok-?1|phi-3\.5-moe",
+    "batching": r"batch\w*",
+    "no_gain": r"linear(?:ly)?|proportional(?:ly)?|no (?:benefit|gain|speed-?\s?up|improvement|advantage)"
+    r"|(?:does not|doesn't|did not|didn't|not|isn't|is not|no) (?:help|improve|pay|any faster|faster|speed up"
+    r"|change)\w*"
+    r"|same (?:throughput|speed|time per|tokens)|just the same|one by one|twice as long|doubl\w+|scales? with",
+    "compile": r"torch[._ ]compile\w*|--compile|compiled|inductor|max-autotune|reduce-overhead",
+    "first_call": r"(?:very )?first (?:call|run|forward|iteration|inference|generation|batch|request|step|time|pass)s?"
+    r"|(?:one|a) (?:single )?(?:call|run|forward)|single (?:call|run|forward)|just once|including compil\w+",
+    "worse": r"slow\w*|longer|worse|lower|less|behind|no better|not (?:any )?faster|n't (?:any )?faster|no (?:gain"
+    r"|speed-?up)|drops?"
+    r"|only \d+(?:\.\d+)? ?(?:tok\w*|it|t)/s|halv\w+|half",
+    "initializing": r"(?:re-?)?initiali[sz]\w+|_?init_weights|torch\.nn\.init\.\w+|init\.\w+_|kaiming\w*"
+    r"|reset_parameters|instantiat\w+|random weights",
+    "loading": r"load\w*|from_pretrained|shards?|instantiat\w+|checkpoint\w*|start-?up|weights",
+    "eight_bit": r"int8|8[- ]?bit|load_in_8bit|llm\.int8(?:\(\))?",
+    "sixteen_bit": r"fp16|float16|bf16|bfloat16|16[- ]bit|half(?: precision)?|original|unquanti[sz]ed|full precision",
+    "split": r"device_map\w*|split|spread|shard\w*|distributed over|balanced",
+    "several_gpus": r"(?:\d{1,2}|two|three|four|six|eight|several|multiple|both|more|all|many) ?x? ?(?:nvidia |rtx "
+    r"|tesla )?"
+    r"(?:gpus|cards|devices|[ahvlt]\d{2,4}s?|\d{4}s?|of them)|(?:over|across|on|both) two|multi-?\s?gpu|second (?:gpu"
+    r"|card)|\dx ?(?:rtx|a100|h100|v100|t4"
+    r"|l4)\w*",
+    "one_gpu": r"(?:a single|single|one|1|just one|only one|the first)(?: of (?:them|these))?(?: (?:gpu|card|device"
+    r"|[ahv]\d{2,3}|\d{4}))?",
+    "in_turn": r"one after (?:the other|another)|in turns?|takes? turns|alternat\w+|one at a time|one by one"
+    r"|sequential\w*|idle"
+    r"|only one (?:gpu|card|of them)[^.]{0,30}(?:busy|active|works|working|used)|(?:each|every)[^.]{0,30}\d ?(?:%"
+    r"|percent)|never together",
+    "lengths": r"(?:different|mixed|varying|various|unequal|uneven|variable) (?:\w+ )?lengths?|lengths? (?:var"
+    r"|differ)\w+|longest"
+    r"|short and long|long and short|(?:else|others?|rest|most)(?: \w+)? (?:is|are) short\w*|one long"
+    r"|(?:very )?long ones|by length",
+    "kept_float32": r"(?:keep|kept|left|stays?|is|are|have|has)(?: \w+){0,3} in (?:float32|fp32)"
+    r"|(?:float32|fp32) (?:layer\w*|norm\w*|head|router|weights?|param\w*|buffer\w*|bias\w*)",
+    "spreads": r"rest|everything|every \w+|all (?:that|the|later|following)|following|onwards?|promot\w+|upcast\w*"
+    r"|contaminat\w+",
+    "half": r"fp16|float16|half|half precision|\.half\(\)|model\.half\(\)",
+    "cpu": r"cpus?|xeon|epyc|ryzen|threadripper|(?:core )?i[3579]|processor|(?:without a|no) (?:gpu|graphics card)",
     "batch_one": r"bs\s?[=:]?\s?1|batch[-_ ]?size\s?[=:]?\s?(?:of )?1|batch (?:of )?(?:1|one)",
     "four_bit": r"4[- ]?bits?|nf4|fp4|int4|load_in_4bit|bnb|bitsandbytes|awq|gptq|q4\w*",
-    "quantized": r"4[- ]?bits?|nf4|int4|load_in_4bit|gptq|awq|hqq|quanto|quanti[sz](?:ed|ing|ation)|exl2|eetq|aqlm"
+    "quantized": r"4[- ]?bits?|nf4|fp4|int4|w4a\d+|load_in_4bit|gptq|awq|hqq|quanto|quanti[sz](?:ed|ing|ation)|exl2"
+    r"|eetq|aqlm"
     r"|\d[- ]bit",
     "storage": r"nfs|efs|gcs|gcsfuse|s3|hdd|usb|smb|nas|pvc|ebs|lustre|ceph|samba|sshfs|fuse"
     r"|network (?:drive|disk|file|storage|share|volume|mount)\w*|spinning disk|hard (?:disk|drive)"
     r"|external (?:drive|disk|ssd)"
-    r"|google drive|blob storage|(?:attached|mounted|persistent|remote) (?:volume|disk|bucket|share|drive)"
+    r"|google drive|mydrive|blob storage|(?:attached|mounted|persistent|remote) (?:volume|disk|bucket|share|drive)"
     r"|shared file ?system|object store|bucket|rotating disk",
 }
 _TOPIC = {
@@ -63,6 +107,14 @@ _TIMES = re.compile(
     r"(\d{1,6}(?:\.\d{1,4})?)\s?(ms|s|secs?|seconds|min|minutes)\b",
     re.IGNORECASE,
 )
+_FIGURES = re.compile(
+    r"\d\s?(?:(?:ms|s|secs?|seconds|min|minutes)\b|(?:t|tok(?:en)?s?|it|samples|images)\s?(?:/|per "
+    r"|a )\s?s)",
+    re.IGNORECASE,
+)
+_SIZES = re.compile(r"(?<![\d.])(\d{1,4}(?:\.\d{1,3})?)\s?gi?b\b", re.IGNORECASE)
+DOUBLE = (1.8, 2.2)
+"""Two sizes of which one is this many times the other are those of one model in 32 and in 16 bits."""
 _UNITS = {"m": 60.0, "s": 1.0}
 _TABLE = re.compile(r"(\d{1,7})\s?Mi?B\s?/\s?(\d{3,7})\s?Mi?B", re.IGNORECASE)
 _LOADS = re.compile(
@@ -74,11 +126,19 @@ _NO_MODEL = re.compile(r"(?:Tokenizer|Config|Processor|FeatureExtractor|Peft|Lor
 def complaints(story: str) -> dict[str, Value]:
     """Whether a description complains of slowness, what it speaks of, and whether its times grow like the batch."""
     story = story[:LONGEST_STORY]
+    compared = len(_FIGURES.findall(story)) >= 2
     return {
-        "slow": bool(_SLOW.search(story)),
+        "slow": compared or bool(_SLOW.search(story)),
+        "compares": compared,
         "topics": tuple(name for name, words in _TOPIC.items() if words.search(story)),
+        "double_size": _double(story),
         "scales_with_batch": "batch" in story.lower() and _in_proportion(story),
     }
+
+
+def _double(story: str) -> bool:
+    sizes = [float(size) for size in _SIZES.findall(story)[:12]]
+    return any(small and DOUBLE[0] <= large / small <= DOUBLE[1] for large in sizes for small in sizes)
 
 
 def _in_proportion(story: str) -> bool:
