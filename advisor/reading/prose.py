@@ -32,6 +32,7 @@ _SLOW = re.compile(
             r"\blinear(?:ly)?\b|\bjust the same\b|\bas long as\b|\bcosts? what\b|\bhalv(?:es|ed)\b|\b\d{1,4}x\b",
             r"\d\s?(?:ms|s|secs?|seconds|minutes|min|hours) (?:per|each|for|instead|vs)\b",
             r"\d\s?(?:seconds|secs)\b",
+            r"\b(?:quarter of an|half an|an) hour\b",
             r"\bexecution times?\b|\bno better\b|\blower than\b",
             r"\bperformance\b[^.]{0,40}\b(?:drop|worse|bad|poor|degrad)",
         )
@@ -53,11 +54,13 @@ _TOPICS = {
     "no_gain": r"linear(?:ly)?|proportional(?:ly)?|no (?:benefit|gain|speed-?\s?up|improvement|advantage)"
     r"|(?:does not|doesn't|did not|didn't|not|isn't|is not|no) (?:help|improve|pay|any faster|faster|speed up"
     r"|change)\w*"
-    r"|same (?:throughput|speed|time per|tokens)|just the same|one by one|twice as long|doubl\w+|scales? with",
+    r"|same (?:throughput|speed|time per|tokens)|just the same|flat|one by one|twice as long|doubl\w+|scales? with",
     "compile": r"torch[._ ]compile\w*|--compile|compiled|inductor|max-autotune|reduce-overhead",
-    "first_call": r"(?:very )?first (?:call|run|forward|iteration|inference|generation|batch|request|step|time|pass)s?"
+    "first_call": r"(?:very )?first (?:call|run|forward|iteration|inference|generation|batch|request|step|time|pass"
+    r"|image|output|result)s?"
     r"|(?:one|a) (?:single )?(?:call|run|forward)|single (?:call|run|forward)|just once|including compil\w+",
-    "worse": r"slow\w*|longer|worse|lower|less|behind|no better|not (?:any )?faster|n't (?:any )?faster|no (?:gain"
+    "worse": r"slow\w*|longer|fewer|worse|lower|less|behind|no better|not (?:any )?faster|n't (?:any )?faster"
+    r"|no (?:gain"
     r"|speed-?up)|drops?"
     r"|only \d+(?:\.\d+)? ?(?:tok\w*|it|t)/s|halv\w+|half",
     "initializing": r"(?:re-?)?initiali[sz]\w+|_?init_weights|torch\.nn\.init\.\w+|init\.\w+_|kaiming\w*"
