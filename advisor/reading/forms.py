@@ -99,7 +99,7 @@ FORMS = (
         "was sent SIGKILL", "SIGKILL (9)", "received signal 9", "is killed by signal: Killed", "with exit code 137",
         "Signal 9 (SIGKILL)", "terminated by signal SIGKILL", "zsh: killed", "state: OOMKilled", "OOMKilled",
         "exit code -9 (SIGKILL)", "code: 137", "code 137", "killed by SIGKILL", "exitcode : -9",
-        "exited with -9", "exit status: 137", "exit status 9")),
+        "exited with -9", "exit status: 137")),
     Form("kernel_log", "killed", ("Out of memory: Killed process", "Out of memory: Kill process", "oom-kill:constraint",
                                   "oom_reaper: reaped process", "Memory cgroup out of memory", "invoked oom-killer",
                                   "oom-kill event", "oom_kill event", "systemd-oomd killed", "task <n>: Out Of Memory",
@@ -109,7 +109,7 @@ FORMS = (
     Form("pinned", "host_pinned", (
         "of pinned memory", "in pin memory thread for device", "cudaHostAlloc", "cudaHostRegister", "cudaMallocHost",
         "hipHostMalloc", "page-locked", "could not allocate pinned host memory", "cuMemHostAlloc",
-        "memory range is already mapped", "cudaErrorHostMemoryAlreadyRegistered", "failed to pin memory",
+        "memory range is already mapped", "cudaErrorHostMemoryAlreadyRegistered",
         "pin_memory(... CUDA error: invalid argument",
         "pin_memory(... CUDA error: out of memory", "pin_memory=True ... resource already mapped")),
     Form("engine_budget", "kv_cache_budget", (
