@@ -154,10 +154,16 @@ def test_without_rules_nothing_is_recognized() -> None:
 
 def test_a_weak_sign_alone_is_told_as_one_of_two() -> None:
     found = explain("RuntimeError: CUDA out of memory.", "x", None, RULES).to_json()
+    assert (found["cause"], found["confidence"]) == ("unknown", "low")
+    assert [each["cause"] for each in found["candidates"]] == ["other_process", "batch_too_large"]
+    assert "nvidia-smi" in found["question"]
+
+
+def test_the_cause_that_was_read_is_the_first_of_the_two() -> None:
+    found = told("torch-2.0-async").to_json()
     assert found["confidence"] == "low"
-    assert len(found["candidates"]) == 2
     assert found["candidates"][0]["cause"] == found["cause"]
-    assert found["question"]
+    assert found["candidates"][1]["cause"] != found["cause"]
 
 
 def test_figures_that_settle_it_leave_no_doubt() -> None:

@@ -16,6 +16,8 @@ PLAIN = 20
 """Letters (squeezed) of a library's own words from which on they stand for one message only."""
 SETTLED = ("limit", "request", "free", "others", "cached")
 """Stages that figures or a named limit settle."""
+NOTHING_KNOWN = "unknown"
+"""The cause that is none: its neighbours are what it may be."""
 WEAK = ("bare", "remainder")
 """Stages in which nothing tells the call that failed."""
 
@@ -70,7 +72,10 @@ def candidates(match: Match, others: Sequence[Match], rules: Mapping[str, ErrorR
     second = named or next(iter(rivals), None)
     if second is None:
         return ()
-    return tuple(Candidate(rule.id, rule.summary, rule.ask) for rule in (match.rule, second))
+    pair: tuple[ErrorRule | None, ErrorRule | None] = (match.rule, second)
+    if match.rule.id == NOTHING_KNOWN:
+        pair = (second, rules.get(second.neighbour or ""))
+    return tuple(Candidate(rule.id, rule.summary, rule.ask) for rule in pair if rule)
 
 
 def question(found: Sequence[Candidate]) -> str | None:
