@@ -27,7 +27,8 @@ _EXCEPTION = re.compile(
 _INTERACTIVE = re.compile(r">>> |<ipython-input-|(?:Cell|Input) In ?\[|In \[\d+\]|File ~?\S{0,200}ipykernel")
 _CUDA_BUILD = re.compile(r"\d\+cu\d\d")
 _PLAIN_CALL = re.compile(
-    r"^(?:[\w, *]{1,60}=\s*)?(?:self\.)?(?!(?:load|build|create|get|make|init|setup|prepare|save|compile|wrap|quantize)_?)"
+    r"^(?:[\w, *]{1,60}=\s*)?(?:self\.)?"
+    r"(?!(?:load|build|create|get|make|init|setup|prepare|save|compile|wrap|quantize)_?)"
     r"\w*(?:model|net|vae|encoder|module|network)\w*\(.{1,300}"
 )
 
