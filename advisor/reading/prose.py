@@ -16,28 +16,25 @@ ALIKE = 0.25
 FULL, ROOM = 0.85, 0.6
 """A device is full, and has room, at these shares of its memory in a table."""
 
-_SLOW = re.compile(
-    "|".join(
-        (
-            r"\bslow|\bsluggish|\blag(?:s|gy)?\b|\bidl(?:e|es|ing)\b|\bloses?\b|\butili[sz]ation|\bunderutili[sz]"
-            r"|\blatency\b|\bthroughput\b",
-            r"\blonger\b|\bforever\b|\bages\b|\btoo long\b|\bvery long\b|\blong time\b|\bbottleneck|\bfaster\b",
-            r"\bspeed-?\s?ups?\b|\b(?:no|not|not any) (?:gain|benefit|improvement)",
-            r"\d\s?(?:t|tok(?:en)?s?|it|samples|prompts|requests|images)\s?(?:/|per )\s?s|\b(?:s|sec|seconds|ms)/it\b",
-            r"\b(?:takes?|took|needs?|needed|spends?|spent|lasts|wait(?:s|ing)?)\b(?:[^.]|\.\d){0,60}?"
-            r"\b(?:seconds|secs?|s|ms|minutes|mins?|hours|h|days)\b",
-            r"\d\s?(?:x|times) (?:as long|the time|slower|longer)|\btwice (?:as long|the time)",
-            r"\d\s?ms\b|\b(?:in|after|within|about|only) \d{1,5}(?:\.\d{1,3})?\s?(?:s|secs?|seconds|minutes|min)\b",
-            r"\d\s?% of (?:the |its |my )?(?:\w{1,12} )?time|\btokens? (?:per|a) second|\bquicker\b|\bspeed\b",
-            r"\blinear(?:ly)?\b|\bjust the same\b|\bas long as\b|\bcosts? what\b|\bhalv(?:es|ed)\b|\b\d{1,4}x\b",
-            r"\d\s?(?:ms|s|secs?|seconds|minutes|min|hours) (?:per|each|for|instead|vs)\b",
-            r"\d\s?(?:seconds|secs)\b",
-            r"\b(?:quarter of an|half an|an) hour\b",
-            r"\bexecution times?\b|\bno better\b|\blower than\b",
-            r"\bperformance\b[^.]{0,40}\b(?:drop|worse|bad|poor|degrad)",
-        )
-    ),
-    re.IGNORECASE,
+_SLOW = "|".join(
+    (
+        r"\bslow|\bsluggish|\blag(?:s|gy)?\b|\bidl(?:e|es|ing)\b|\bloses?\b|\butili[sz]ation|\bunderutili[sz]"
+        r"|\blatency\b|\bthroughput\b",
+        r"\blonger\b|\bforever\b|\bages\b|\btoo long\b|\bvery long\b|\blong time\b|\bbottleneck|\bfaster\b",
+        r"\bspeed-?\s?ups?\b|\b(?:no|not|not any) (?:gain|benefit|improvement)",
+        r"\d\s?(?:t|tok(?:en)?s?|it|samples|prompts|requests|images)\s?(?:/|per )\s?s|\b(?:s|sec|seconds|ms)/it\b",
+        r"\b(?:takes?|took|needs?|needed|spends?|spent|lasts|wait(?:s|ing)?)\b(?:[^.]|\.\d){0,60}?"
+        r"\b(?:seconds|secs?|s|ms|minutes|mins?|hours|h|days)\b",
+        r"\d\s?(?:x|times) (?:as long|the time|slower|longer)|\btwice (?:as long|the time)",
+        r"\d\s?ms\b|\b(?:in|after|within|about|only) \d{1,5}(?:\.\d{1,3})?\s?(?:s|secs?|seconds|minutes|min)\b",
+        r"\d\s?% of (?:the |its |my )?(?:\w{1,12} )?time|\btokens? (?:per|a) second|\bquicker\b|\bspeed\b",
+        r"\blinear(?:ly)?\b|\bjust the same\b|\bas long as\b|\bcosts? what\b|\bhalv(?:es|ed)\b|\b\d{1,4}x\b",
+        r"\d\s?(?:ms|s|secs?|seconds|minutes|min|hours) (?:per|each|for|instead|vs)\b",
+        r"\d\s?(?:seconds|secs)\b",
+        r"\b(?:quarter of an|half an|an) hour\b",
+        r"\bexecution times?\b|\bno better\b|\blower than\b",
+        r"\bperformance\b[^.]{0,40}\b(?:drop|worse|bad|poor|degrad)",
+    )
 )
 # What a description speaks of. Short names count as whole words only.
 _TOPICS = {
@@ -101,9 +98,6 @@ _TOPICS = {
     r"|google drive|mydrive|blob storage|(?:attached|mounted|persistent|remote) (?:volume|disk|bucket|share|drive)"
     r"|shared file ?system|object store|bucket|rotating disk",
 }
-_TOPIC = {
-    name: re.compile(rf"(?<![\w]){'(?:' + words + ')'}(?![\w])", re.IGNORECASE) for name, words in _TOPICS.items()
-}
 _TIMES = re.compile(
     r"(?<![\d.])(\d{1,5})(?:\s?(?:samples|prompts|images|sequences|inputs))?\s?"
     r"(?:[:=]|->|=>|takes?|took|needs?|is|in|,)?\s{0,3}(?:about |around |~)?"
@@ -131,12 +125,17 @@ def complaints(story: str) -> dict[str, Value]:
     story = story[:LONGEST_STORY]
     compared = len(_FIGURES.findall(story)) >= 2
     return {
-        "slow": compared or bool(_SLOW.search(story)),
+        "slow": compared or bool(re.search(_SLOW, story, re.IGNORECASE)),
         "compares": compared,
-        "topics": tuple(name for name, words in _TOPIC.items() if words.search(story)),
+        "topics": tuple(name for name, words in _TOPICS.items() if _speaks_of(words, story)),
         "double_size": _double(story),
         "scales_with_batch": "batch" in story.lower() and _in_proportion(story),
     }
+
+
+def _speaks_of(words: str, story: str) -> bool:
+    """Whether any of the words stands in the story as a whole word. Compiled on first use: other texts need none."""
+    return re.search(rf"(?<!\w)(?:{words})(?!\w)", story, re.IGNORECASE) is not None
 
 
 def _double(story: str) -> bool:
