@@ -43,6 +43,7 @@ _TORCH = (
     ("private_pool_bytes", "allocatedinprivatepools", rf"with{AMOUNT}allocatedinprivatepools"),
     ("limit_bytes", "allowed", rf"{AMOUNT}allowed;"),
     ("limit_bytes", "maxallowed", rf"maxallowed:{AMOUNT}"),
+    ("limit_bytes", "blockwithsizelargerthan", rf"blockwithsizelargerthan{AMOUNT}"),
     ("limit_bytes", "memoryfraction", rf"memoryfraction\):{AMOUNT}"),
     ("other_allocations_bytes", "otherallocations", rf"otherallocations:{AMOUNT}"),
 )
@@ -70,6 +71,13 @@ _ENGINE = (
     ("desired_bytes", "desiredgpumemoryutilization", rf"desiredgpumemoryutilization\([\d.]{{1,10}},{AMOUNT}\)"),
     ("model_weights_bytes", "", rf"(?:modelloadingtook|loadingmodelweightstook|modelweightstake){AMOUNT}"),
     ("installed_bytes", "vram", r"vram:(\d{3,8})(m)0x"),
+    ("installed_bytes", "-smi", rf"-smi(?:shows|says|reports|gives|sees|lists){AMOUNT}(?!used|inuse|free|of|on|for|/)"),
+    (
+        "installed_bytes",
+        "bios",
+        rf"bios(?:gives|sets|assigns|reserves|dedicates|has){AMOUNT}(?:to|for)the(?:i?gpu|graphics|vram)",
+    ),
+    ("allocated_bytes", "inuse:", r"limit:\d{1,20}inuse:(\d{1,20})()"),
 )
 _COUNTS = (
     ("max_seq_len", "maxseqlen", r"maxseqlen\((\d{1,12})\)"),

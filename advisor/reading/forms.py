@@ -26,7 +26,7 @@ FORMS = (
     Form("torch", "gpu_oom", ("HIP out of memory",), "hip"),
     Form("torch", "gpu_oom", (
         "XPU out of memory", "UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY", "UR_RESULT_ERROR_OUT_OF_RESOURCES",
-        "PI_ERROR_OUT_OF_RESOURCES"), "xpu"),
+        "PI_ERROR_OUT_OF_RESOURCES", "can NOT allocate memory block with size larger than"), "xpu"),
     Form("torch", "gpu_oom", ("PrivateUse1 out of memory", "NPU out of memory", "MUSA out of memory")),
     Form("torch", "gpu_oom", ("CUDA out of memory", "CUDA out of the memory", "CUDA out of memmory"), "cuda"),
     Form("torch", "gpu_oom", ("Tried to allocate <n><word>GPU<n>has a total capac",), weak=True),
@@ -74,7 +74,10 @@ FORMS = (
     Form("class_only", "gpu_oom", ("torch.cuda.OutOfMemoryError", "torch.OutOfMemoryError"), weak=True),
     Form("prose", "gpu_oom", ("GPU out of memory", "GPU ran out of memory", "ran out of GPU memory",
                               "out of GPU memory",
-                              "cuda oom", "out of VRAM", "ran out of memory on your GPU"), weak=True),
+                              "cuda oom", "out of VRAM", "ran out of memory on your GPU", "GPU <n> runs full",
+                              "GPU <n> fills up", "GPU <n> gets full", "GPU memory ... gets an out of memory",
+                              "GPU memory ... get an out of memory", "GPU memory ... with an out of memory",
+                              "GPU memory ... runs out of memory", "GPU memory ... until out of memory"), weak=True),
     Form("cpu_allocator", "cpu_oom", (
         "DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory",
         "enforce fail at ... alloc",

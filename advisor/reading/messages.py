@@ -25,7 +25,7 @@ _NO_FAILURE = re.compile(
     r"^(?:[-=]*>?\s*\d*\s*)?(?:except\b|if\b|elif\b|assert\b|#\s|//|import\b|from\b|raise\b|def\b|class\b|catch\b)"
     r"|\bretry(?:ing)?\b|\bfalling back\b|\bfall back\b|\bif you (?:are|run|get|encounter)"
     r"|\bto avoid\b[^.]{0,60}out of memory"
-    r"|\bcan lead to out.of.memory|\bmay (?:run|result|lead)\b|\bwithout running out|\bin str\(|\b\d+\s?[EZ]B\b",
+    r"|\bcan lead to out.of.memory|\bmay (?:run|result|lead)\b|\bwithout running out|\bin str\(|\boom(?:s|_kill|-kills)?\W{1,3}0\b|\b\d+\s?[EZ]B\b",
     re.IGNORECASE,
 )
 # Forms that mean something only as a whole line: the shell's own word, and Python's bare exception.
@@ -82,19 +82,24 @@ def _found(lines: Sequence[Line], squeezed: Squeezed) -> Iterator[Said]:
 
 
 def _last_real(form: Form, written: str, lines: Sequence[Line], squeezed: Squeezed) -> Iterator[Said]:
-    """The last place where the phrase stands and the line tells of a failure."""
+    """The last place where the phrase stands and the line tells of a failure; where no figures follow there, also the
+    last one with figures: engines repeat the bare message in a summary below."""
     wanted = phrase(written)
     end = len(squeezed.text)
+    bare = False
     for _ in range(_TRIES):
         place = wanted.last(squeezed.text, 0, end)
         if place is None:
             return
         line = squeezed.line_at(place[0])
-        if not _NO_FAILURE.search(lines[line].bare):
+        told = _AMOUNT.search(squeezed.text, place[1], place[1] + _ABOUT) is not None
+        if (told or not bare) and not _NO_FAILURE.search(lines[line].bare):
             first = wanted.pieces[0]
             times = squeezed.text.count(first) if isinstance(first, str) else 1
             yield Said(form, *place, line, times)
-            return
+            bare = not told
+            if told:
+                return
         end = place[0]
 
 
