@@ -35,7 +35,7 @@ TEXT: tuple[Declaration, ...] = tuple(
         ("text.prefill_tokens", C, "prefill tokens of a refused budget"),
         ("text.total_tokens", C, "total tokens of a refused budget"),
         ("text.model_weights_bytes", C, "weights by an engine's log"),
-        ("text.installed_bytes", C, "memory of the GPU by the kernel's log"),
+        ("text.installed_bytes", C, "memory of the GPU by the kernel's log, the firmware or a -smi tool"),
         ("text.figures", C, "how many figures of memory the message gives"),
         ("text.unaccounted_bytes", C, "total - free - this process: held elsewhere, driver context included"),
         ("text.unaccounted_share", N, "the same as a share of the device"),

@@ -1,6 +1,7 @@
 """A read text: its lines, the decisive message, the stretch that tells where it failed, and the facts `text.*`."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.facts import Facts, Known, Value
@@ -12,6 +13,7 @@ from advisor.reading.phases import phase
 from advisor.reading.prose import complaints, model_loads, uneven_devices
 from advisor.reading.settings import settings
 from advisor.reading.squeezed import Squeezed, phrase
+from advisor.reading.tongues import in_english
 from advisor.text_facts import TEXT
 
 _APPENDS = re.compile(
@@ -26,6 +28,10 @@ _EXCEPTION = re.compile(
 )
 _INTERACTIVE = re.compile(r">>> |<ipython-input-|(?:Cell|Input) In ?\[|In \[\d+\]|File ~?\S{0,200}ipykernel")
 _CUDA_BUILD = re.compile(r"\d\+cu\d\d")
+_TRAINS = re.compile(
+    r"(?<![a-z.])(?:train(?:ing|er|_|\.)|fine[-_]?tun|epochs?\b|criterion\b|optimi[sz]er\b|loss\b|step \d)|\.fit\(",
+    re.IGNORECASE,
+)
 _PLAIN_CALL = re.compile(
     r"^(?:[\w, *]{1,60}=\s*)?(?:self\.)?"
     r"(?!(?:load|build|create|get|make|init|setup|prepare|save|compile|wrap|quantize)_?)"
@@ -60,13 +66,16 @@ class Passage:
 def read(text: str) -> Passage:
     """Everything that can be read from `text` without knowing the rules."""
     lines = clean(text)
+    described = len(lines) <= LONGEST_DESCRIPTION and not any(_EXCEPTION.search(line.bare) for line in lines)
+    if described:
+        lines = in_english(lines)
     squeezed = Squeezed.of([line.bare for line in lines])
     said = decisive(lines, squeezed)
     whole = 0, len(lines)
     first, last = trace.scope(lines, said.line) if said else whole
     scope = squeezed.start(first), squeezed.start(last)
     told = figures(squeezed.text, said) if said else {}
-    values: dict[str, Value] = {**told, **_settled(lines, squeezed, scope)}
+    values: dict[str, Value] = {**told, **_settled(lines, squeezed, scope, described)}
     if said:
         values |= _of_message(said, told, squeezed)
         values |= _of_code(lines, first, last, values)
@@ -77,13 +86,13 @@ def read(text: str) -> Passage:
 _DECLARED = {declaration.name.removeprefix("text.") for declaration in TEXT}
 
 
-def _settled(lines: tuple[Line, ...], squeezed: Squeezed, scope: tuple[int, int]) -> dict[str, Value]:
+def _settled(lines: tuple[Line, ...], squeezed: Squeezed, scope: tuple[int, int], described: bool) -> dict[str, Value]:
     found: dict[str, Value] = {
         "settings": settings(squeezed.text),
         "cuda_build": bool(_CUDA_BUILD.search(squeezed.text)),
-        "description": len(lines) <= LONGEST_DESCRIPTION and not any(_EXCEPTION.search(line.bare) for line in lines),
+        "description": described,
     }
-    if found["description"]:
+    if described:
         found |= complaints(" ".join(line.bare for line in lines))
     during = phase(squeezed.text, *scope)
     return found if during is None else {**found, "phase": during}
@@ -108,5 +117,10 @@ def _of_code(lines: tuple[Line, ...], first: int, last: int, values: dict[str, V
         "uneven_devices": uneven_devices(lines),
         "interactive": any(_INTERACTIVE.match(line.bare) for line in lines[first:last]),
         "collects_outputs": any(_APPENDS.search(code) for code in own),
-        "plain_call": bool(calls) and quiet and values.get("phase") not in TRAINING,
+        "plain_call": bool(calls) and quiet and not _trains(lines[first:last], values),
     }
+
+
+def _trains(lines: Sequence[Line], values: dict[str, Value]) -> bool:
+    """Whether a step of training failed: by the phase, or by the names of files and calls around it."""
+    return values.get("phase") in TRAINING or any(_TRAINS.search(line.bare) for line in lines)
