@@ -25,7 +25,8 @@ _NO_FAILURE = re.compile(
     r"^(?:[-=]*>?\s*\d*\s*)?(?:except\b|if\b|elif\b|assert\b|#\s|//|import\b|from\b|raise\b|def\b|class\b|catch\b)"
     r"|\bretry(?:ing)?\b|\bfalling back\b|\bfall back\b|\bif you (?:are|run|get|encounter)"
     r"|\bto avoid\b[^.]{0,60}out of memory"
-    r"|\bcan lead to out.of.memory|\bmay (?:run|result|lead)\b|\bwithout running out|\bin str\(|\boom(?:s|_kill|-kills)?\W{1,3}0\b|\b\d+\s?[EZ]B\b",
+    r"|\bcan lead to out.of.memory|\bmay (?:run|result|lead)\b|\bwithout running out|\bin str\("
+    r"|\boom(?:s|_kill|-kills)?\W{1,3}0\b|\b\d+\s?[EZ]B\b",
     re.IGNORECASE,
 )
 # Forms that mean something only as a whole line: the shell's own word, and Python's bare exception.
