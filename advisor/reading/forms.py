@@ -75,9 +75,8 @@ FORMS = (
     Form("prose", "gpu_oom", ("GPU out of memory", "GPU ran out of memory", "ran out of GPU memory",
                               "out of GPU memory",
                               "cuda oom", "out of VRAM", "ran out of memory on your GPU", "GPU <n> runs full",
-                              "GPU <n> gets full", "GPU memory ... gets an out of memory",
-                              "GPU memory ... get an out of memory", "GPU memory ... with an out of memory",
-                              "GPU memory ... runs out of memory", "GPU memory ... until out of memory"), weak=True),
+                              "GPU <n> gets full", "GPU memory ... an out of memory",
+                              "GPU memory ... runs out of memory"), weak=True),
     Form("cpu_allocator", "cpu_oom", (
         "DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory",
         "enforce fail at ... alloc",

@@ -87,7 +87,7 @@ def _last_real(form: Form, written: str, lines: Sequence[Line], squeezed: Squeez
     last one with figures: engines repeat the bare message in a summary below."""
     wanted = phrase(written)
     end = len(squeezed.text)
-    bare = False
+    bare, plain = False, len(wanted.pieces) == 1 and isinstance(wanted.pieces[0], str)
     for _ in range(_TRIES):
         place = wanted.last(squeezed.text, 0, end)
         if place is None:
@@ -98,9 +98,9 @@ def _last_real(form: Form, written: str, lines: Sequence[Line], squeezed: Squeez
             first = wanted.pieces[0]
             times = squeezed.text.count(first) if isinstance(first, str) else 1
             yield Said(form, *place, line, times)
-            bare = not told
-            if told:
+            if told or not plain:
                 return
+            bare = True
         end = place[0]
 
 
