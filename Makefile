@@ -10,7 +10,7 @@ demo: .venv/run.done
 	$(BIN)/perf-advisor demo
 
 test: check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: .venv/test.done
 	$(BIN)/ruff check .
@@ -28,7 +28,7 @@ check: .venv/test.done
 	@touch $@
 
 .venv/test.done: .venv/run.done
-	$(INSTALL) build editables hatchling hypothesis jsonschema mypy pytest ruff types-PyYAML types-jsonschema types-psutil
+	$(INSTALL) build editables hatchling hypothesis jsonschema mypy pytest pytest-xdist ruff types-PyYAML types-jsonschema types-psutil
 	@touch $@
 
 clean:

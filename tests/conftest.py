@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Where tests share the cores, torch's threads would spend them waiting for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 MACHINES = Path(__file__).parent / "machines"
 
 
