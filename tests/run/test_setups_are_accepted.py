@@ -75,10 +75,16 @@ def each_value() -> Sequence[Setup]:
     return [Setup(**{name: value, **needs.get((name, value), {})}) for name, value in asked if name != "max_memory"]
 
 
+def about(setup: Setup, random: bool) -> Subject:
+    """A server is given texts and serves what lies in a folder, so that it needs a tokenizer and weights there."""
+    served = setup.engine == "serve"
+    return replace(SUBJECT, random_weights=random and not served, tokenizer=served)
+
+
 def test_setups_without_conflict_are_accepted(refused: Refused) -> None:
     setups = [*each_value(), *some_setups(MANY)]
     assert [conflict(setup) for setup in setups] == [None] * len(setups)
-    texts = [recipe(replace(SUBJECT, random_weights=number % 2 == 0), setup) for number, setup in enumerate(setups)]
+    texts = [recipe(about(setup, random=number % 2 == 0), setup) for number, setup in enumerate(setups)]
     assert refused(texts) == {}
 
 
