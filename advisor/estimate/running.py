@@ -246,10 +246,11 @@ def running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Runni
     found, scheme, kind = shape(model), _scheme(model, machine, setup), dtype(model, machine, setup)
     if kind not in BYTES or scheme is None:
         return None
-    # Quantized layers compute in 16 bits, and their factors were measured against bf16.
-    base = constants(machine, setup, kind if scheme == "none" or kind == "float16" else "bfloat16")
+    # The factors of quantized layers were measured against bf16; the output projection is kept in the type of the rest.
+    own = constants(machine, setup, kind)
+    base = own if scheme == "none" or kind == "float16" else constants(machine, setup, "bfloat16")
     fetch = offload.fetch_seconds(model, machine, setup, memory)
-    if found is None or base is None or fetch is None or setup.cache_implementation == "quantized":
+    if found is None or own is None or base is None or fetch is None or setup.cache_implementation == "quantized":
         return None
     matrix_parameters = found.dense / (found.layers * matrices_of_layer(model.text("model.type")))
     layers = quantized(scheme, machine, setup, base.products(matrix_parameters))
@@ -262,7 +263,7 @@ def running(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> Runni
         shape=found,
         constants=base,
         layers=layers,
-        head=base.output_projection(found.hidden),
+        head=own.output_projection(found.hidden),
         setup=setup,
         compiled=not skips_compilation(setup) and scheme not in UNCOMPILED,
         on_cpu=room.device(machine, setup) == "cpu",
