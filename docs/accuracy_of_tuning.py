@@ -71,9 +71,9 @@ quantization, compilation, threads, batches), each measured in a process of its 
 over the setup named, in seconds of a request: 1 is the best, above 1 lies a setup that is no member of the grid. The
 machine's speed drifts within minutes, so all figures come from measuring the best ones again, side by side in turn.
 Three cases are not blind as to the plan, which at first reached 0.84, 0.83 and 0.62 in them: the grids of llama-20m
-with one prompt and with eight showed that 4-bit weights of narrow layers were predicted too fast, which was then measured
-apart and corrected; that of gemma3-270m with one prompt that the output projection beside quantized layers counted as
-16 bits wide where it is kept in float32. What tuning found is as it was measured before these corrections.
+with one prompt and with eight showed that 4-bit weights of narrow layers were predicted too fast, which was then
+measured apart and corrected; that of gemma3-270m with one prompt that the output projection beside quantized layers
+counted as 16 bits wide where it is kept in float32. What tuning found is as it was measured before these corrections.
 {"" if len(cases) == CASES else f"{len(cases)} of {CASES} cases were run to the end so far."}
 
 | case | setups | best of the grid | {" | ".join(SIDES.values())} | grid's seconds | tuning's |
