@@ -145,6 +145,7 @@ sys.exit(cli.main(["rule"]))
 """
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_whatever_ends_us_ends_all_that_we_started(number: signal.Signals, tmp_path: Path, place: Path) -> None:
     worker, notes = faulty(tmp_path, "time.sleep(60)")

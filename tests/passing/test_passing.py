@@ -153,6 +153,7 @@ def test_control_c_reaches_the_program_once() -> None:
     assert "signals 1\r\n" in on_a_terminal([*RUN, sys.executable, "-c", COUNTS], press)
 
 
+@pytest.mark.usefixtures("signals_as_usual")
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["to us alone", "to the whole group"])
 def test_a_signal_that_was_sent_arrives_once(send: Callable[[int, int], None]) -> None:
     words = [*RUN, sys.executable, "-c", COUNTS]
