@@ -34,13 +34,14 @@ RUN_SECONDS, LIMIT_SECONDS = 2.5, 300.0
 FIGURES = ("ttft_seconds", "decode_tokens_per_second", "total_tokens_per_second")
 
 
-def _sized(hidden: int, inner: int, layers: int, heads: int, kv_heads: int, words: int) -> dict[str, Any]:
+def sized(hidden: int, inner: int, layers: int, heads: int, kv_heads: int, words: int) -> dict[str, Any]:
+    """The part of a configuration that these families share."""
     sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "vocab_size": words}
     return {**sizes, "num_attention_heads": heads, "num_key_value_heads": kv_heads, "max_position_embeddings": 2048}
 
 
 SHAPES: dict[str, dict[str, Any]] = {
-    "llama-20m": {"model_type": "llama", **_sized(384, 1024, 9, 6, 2, 8192)},
+    "llama-20m": {"model_type": "llama", **sized(384, 1024, 9, 6, 2, 8192)},
     "gpt2-60m": {
         "model_type": "gpt2",
         "n_embd": 640,
@@ -51,7 +52,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "bos_token_id": 0,
         "eos_token_id": 0,
     },
-    "qwen2-150m": {"model_type": "qwen2", **_sized(1024, 2816, 12, 16, 4, 8192), "tie_word_embeddings": False},
+    "qwen2-150m": {"model_type": "qwen2", **sized(1024, 2816, 12, 16, 4, 8192), "tie_word_embeddings": False},
     "gpt-neox-160m": {
         "model_type": "gpt_neox",
         "hidden_size": 768,
@@ -63,13 +64,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
     "gemma3-270m": {
         "model_type": "gemma3_text",
-        **_sized(640, 2048, 18, 4, 1, 262144),
+        **sized(640, 2048, 18, 4, 1, 262144),
         "head_dim": 256,
         "sliding_window": 512,
     },
     "qwen3-600m": {
         "model_type": "qwen3",
-        **_sized(1024, 3072, 28, 16, 8, 151936),
+        **sized(1024, 3072, 28, 16, 8, 151936),
         "head_dim": 128,
         "tie_word_embeddings": True,
     },

@@ -5,35 +5,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cpu_speed import SHAPES as MEASURED
+from cpu_speed import sized
+
 from advisor import child
 from advisor.conflicts import conflict
 from advisor.facts import Value
 from advisor.setup import Setup
 from advisor.workload import Workload
 
-
-def _sized(hidden: int, inner: int, layers: int, heads: int, kv_heads: int, words: int) -> dict[str, Any]:
-    sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "vocab_size": words}
-    return {**sizes, "num_attention_heads": heads, "num_key_value_heads": kv_heads, "max_position_embeddings": 2048}
-
-
 SHAPES: Mapping[str, dict[str, Any]] = {
-    "llama-20m": {"model_type": "llama", **_sized(384, 1024, 9, 6, 2, 8192)},
-    "llama-150m": {"model_type": "llama", **_sized(1024, 2816, 12, 16, 4, 8192), "tie_word_embeddings": False},
-    "gemma3-270m": {
-        "model_type": "gemma3_text",
-        **_sized(640, 2048, 18, 4, 1, 262144),
-        "head_dim": 256,
-        "sliding_window": 512,
-    },
-    "qwen3-600m": {
-        "model_type": "qwen3",
-        **_sized(1024, 3072, 28, 16, 8, 151936),
-        "head_dim": 128,
-        "tie_word_embeddings": True,
-    },
+    "llama-20m": MEASURED["llama-20m"],
+    "llama-150m": {"model_type": "llama", **sized(1024, 2816, 12, 16, 4, 8192), "tie_word_embeddings": False},
+    "gemma3-270m": MEASURED["gemma3-270m"],
+    "qwen3-600m": MEASURED["qwen3-600m"],
 }
-"""gemma3-270m and qwen3-600m have the sizes of published models, the others are cut down from them."""
+"""Of the bench of speed, but for a llama of the size of its qwen2."""
 
 ON_GPU = ("qwen3-0.6b", "llama-3.2-1b", "llama-3.2-3b")
 """Shipped shapes, with random weights: nothing is downloaded."""

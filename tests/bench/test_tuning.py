@@ -16,13 +16,18 @@ NAIVE = Setup(
 )  # fmt: skip
 
 
+def cases_of(program: Load) -> ModuleType:
+    program("cpu_speed")  # first: what a program imports by its name
+    return program("tuning_cases")
+
+
 def bench(program: Load) -> ModuleType:
-    program("tuning_cases")  # first: tuning.py imports it by its name
+    cases_of(program)
     return program("tuning")
 
 
 def test_four_models_of_three_families_and_three_workloads(program: Load) -> None:
-    cases = program("tuning_cases")
+    cases = cases_of(program)
     assert len(cases.SHAPES) == 4
     assert len({config["model_type"] for config in cases.SHAPES.values()}) == 3
     assert {load.goal for load in cases.WORKLOADS.values()} == {"latency", "throughput"}
@@ -30,7 +35,7 @@ def test_four_models_of_three_families_and_three_workloads(program: Load) -> Non
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_grid_holds_the_naive_setup_and_nothing_twice(program: Load, device: str) -> None:
-    cases = program("tuning_cases")
+    cases = cases_of(program)
     for load in cases.WORKLOADS.values():
         grid = cases.grid(NAIVE, load, device)
         assert next(iter(grid)) == "naive"

@@ -3,28 +3,14 @@
 Run with: pytest -m gpu
 """
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import running
 
 pytestmark = pytest.mark.gpu
-KNOBS = Path(__file__).parents[1] / "knobs"
 
 
-def _running() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("knobs_running", KNOBS / "running.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-running = _running()
 CASES = {case.name: case for case in running.cases.CASES}
 
 

@@ -1,24 +1,10 @@
 """The judge of the knob cases is judged: each way in which a knob can fail to be in force is told."""
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import running
 
-
-def _running() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("knobs_running", Path(__file__).with_name("running.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-running = _running()
 KnobCase = running.cases.knob_case.KnobCase
 CASE = KnobCase({"use_cache": True}, ("seen.cache",), same_tokens=True)
 MUST_FAIL = KnobCase({"attn_implementation": "x"}, fails="not there")

@@ -1,27 +1,14 @@
 """Every knob on the CPU: the recipe runs as it is written, every prompt gets its tokens, and the knob is in force."""
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import running
 
 pytestmark = pytest.mark.models
 pytest.importorskip("transformers")
 
 
-def _running() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("knobs_running", Path(__file__).with_name("running.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-running = _running()
 CASES = {case.name: case for case in running.cases.CASES}
 
 
