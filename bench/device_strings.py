@@ -26,7 +26,6 @@ MOST_STRAY = 0.04
 """A bandwidth is right within 4 % of the maker's figure: B200 is given with 7.7 and 8.0 TB/s by NVIDIA itself, and the
 clocks of HBM3e are rounded up by 2.5 %."""
 ABSENT = "unknown"
-ANSWERS = ("right", "wrong", "unknown")
 QUESTIONS = ("row", "bandwidth_by_name", "bandwidth_by_clock")
 
 

@@ -17,7 +17,6 @@ _SIGN_KEYS = ("kind", "reports", "stage", "when", "says", "frames", "unless", "o
 _KEYS = ("summary", "signs", *_SIGN_KEYS, "neighbour", "ask", "fixes", "sources", "explains", "leaves")
 _NEEDED = ("summary", "fixes", "sources", "explains")
 _FIX_KEYS = ("id", "summary", "change", "command", "when", "needs", "already")
-_MEMORY = "memory"
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 

@@ -54,8 +54,6 @@ ALIVE = {
     "modernbert": Alive(residual=5, mlp=4, eager_residual=8, eager_scores=2, eager_float32_scores=1),
 }
 """Other types are counted as decoders are (activations.py)."""
-WINDOW_SIDES = 2
-"""A window of an encoder is stated for one side; a token sees that many before it and behind it."""
 
 
 def is_encoder(model: Facts) -> bool:

@@ -10,7 +10,6 @@ from advisor.probe.privacy import without_places
 
 CHILD = Path(__file__).with_name("inside_locate.py")
 LIMIT_SECONDS = 20.0
-NOT_INSTALLED = "not installed"
 
 
 @dataclass(frozen=True)

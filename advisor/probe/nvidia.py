@@ -25,7 +25,6 @@ REASONS = {
     ),
     999: "the driver fails without saying why: look for NVRM in the kernel's log",
 }
-NO_SLICE = "every GPU is partitioned (MIG) and has no slice yet: create one with nvidia-smi mig"
 FIELDS = {
     "gpu.capability": "capability",
     "gpu.bus_width_bits": "bus_width_bits",

@@ -110,11 +110,6 @@ class DryRun:
     fullest_step: Pass | None = None
 
     @property
-    def parameters_bytes(self) -> int:
-        """Bytes of all parameters; buffers, which no checkpoint holds, are left out."""
-        return sum(sum(types.values()) for group, types in self.weights.items() if group != "buffers")
-
-    @property
     def passes(self) -> tuple[Pass, ...]:
         found = (self.prompt, self.first_step, self.last_step, self.fullest_step)
         return tuple(one for one in found if one is not None)
