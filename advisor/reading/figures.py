@@ -17,6 +17,9 @@ AHEAD = 1600
 """Characters (squeezed) after the message in which its figures may stand; the longest form has about 700."""
 BEHIND = 400
 _REACH = 300
+LOG = 20_000
+"""Characters (squeezed) of TensorFlow's list of chunks, between its pool's complaint and the exception."""
+_POOL, _HARMLESS = "ranoutofmemorytryingtoallocate", "isnotafailure"
 _WRITTEN_BY_TORCH = ("torch", "torch_block", "torch_bare", "mps", "mps_buffer", "class_only")
 
 # PyTorch, all devices. A name may stand in several forms; the first that is found counts.
@@ -30,6 +33,7 @@ _TORCH = (
     ("free_bytes", "ofwhich", rf"ofwhich{AMOUNT}isfree"),
     ("free_bytes", "alreadyallocated", rf"alreadyallocated;{AMOUNT}free"),
     ("free_bytes", "accordingtocuda", rf"free\(accordingtocuda\):{AMOUNT}"),
+    ("free_bytes", "currentactive", rf"currentactive;{AMOUNT}free"),
     ("allocated_bytes", "alreadyallocated", rf"{AMOUNT}alreadyallocated"),
     ("allocated_bytes", "isallocatedbypytorch", rf"{AMOUNT}isallocatedbypytorch"),
     ("allocated_bytes", "allocatedbypytorch", rf"{AMOUNT}allocatedbypytorch"),
@@ -57,8 +61,19 @@ _OTHERS = (
     ("requested_bytes", "unabletoallocate", rf"unabletoallocate{AMOUNT}"),
     ("requested_bytes", "", rf"(?:failedtoallocate|requestedamountofgpumemory\(|allocating|cannotallocate){AMOUNT}"),
     ("requested_bytes", "attemptingtoallocate", r"attemptingtoallocate([\d.]{1,20})([gmk])"),
+    ("requested_bytes", "andalignment", r"withsize(\d{1,20})()andalignment"),
+    ("requested_bytes", "failedtocuda", rf"failedtocuda(?:host)?[cm]?alloc(?:async)?{AMOUNT}"),
+    ("requested_bytes", "requestedbytes", r"requestedbytesof(\d{1,20})()"),
+    ("requested_bytes", "memoryobject", rf"memoryobjectallocation:?requested{AMOUNT}"),
+    ("requested_bytes", "couldnotallocate", rf"couldnotallocatetensorwith{AMOUNT}"),
     ("requested_bytes", "requiresmoresystemmemory", rf"requiresmoresystemmemory\({AMOUNT}\)"),
     ("free_bytes", "isavailable", rf"thanisavailable\({AMOUNT}\)"),
+    ("free_bytes", "availablememory", rf"availablememory(?:isonly|of){AMOUNT}"),
+    ("free_bytes", "availablememoryof", r"availablememoryof(\d{1,20})()issmaller"),
+    ("allocated_bytes", "hasbeenallocated", rf"{AMOUNT}memoryhasbeenallocated"),
+    ("allocated_bytes", "allocatedsofar", rf"allocatedsofar:{AMOUNT}"),
+    ("limit_bytes", "limitsetto", rf"limitsetto:{AMOUNT}"),
+    ("limit_bytes", "maxallocsize", rf"maxallocsizesupportedbydeviceis{AMOUNT}"),
     ("free_bytes", "thereare", r"thereare([\d.]{1,20})([gmk])free"),
     ("free_bytes", "freediskspace", rf"onlyhas{AMOUNT}freediskspace"),
     ("limit_bytes", "maximumallowedbuffersizeof", rf"maximumallowedbuffersizeof{AMOUNT}"),
@@ -69,6 +84,7 @@ _ENGINE = (
     ("kv_needed_bytes", "isneeded", rf"{AMOUNT}(?:of)?kvcache(?:memory)?isneeded"),
     ("kv_available_bytes", "availablekvcachememory", rf"availablekvcachememory\({AMOUNT}\)"),
     ("desired_bytes", "desiredgpumemoryutilization", rf"desiredgpumemoryutilization\([\d.]{{1,10}},{AMOUNT}\)"),
+    ("total_bytes", "total_gpu_memory", rf"total_gpu_memory\({AMOUNT}\)"),
     ("model_weights_bytes", "", rf"(?:modelloadingtook|loadingmodelweightstook|modelweightstake){AMOUNT}"),
     ("installed_bytes", "vram", r"vram:(\d{3,8})(m)0x"),
     ("installed_bytes", "-smi", rf"-smi(?:shows|says|reports|gives|sees|lists){AMOUNT}(?!used|inuse|free|of|on|for|/)"),
@@ -121,6 +137,8 @@ def figures(squeezed: str, said: Said) -> dict[str, int | float]:
     _take(found, _device(near))
     if listed := listed_processes(squeezed, said):
         found["other_process_bytes"] = sum(listed)
+    if said.form.name == "tensorflow":
+        _take(found, _of_pool(squeezed[max(0, said.start - LOG) : said.start]))
     _take(found, _tensor(near))
     if found.get("limit_bytes", 0) >= NO_LIMIT:
         del found["limit_bytes"]
@@ -173,6 +191,14 @@ def _free_of_engine(text: str) -> _Found:
                 yield name, size
         if index:
             yield "device_index", int(index)
+
+
+def _of_pool(log: str) -> _Found:
+    """What TensorFlow's pool was asked for by its last complaint before the exception."""
+    asked = log[max(0, log.rfind(_POOL)) :][:_REACH]
+    if (match := re.match(rf"{_POOL}{AMOUNT}", asked)) and _HARMLESS not in asked:
+        size = in_bytes(match[1], match[2])
+        yield from [] if size is None else [("requested_bytes", size)]
 
 
 def _tensor(text: str) -> _Found:

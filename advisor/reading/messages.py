@@ -23,12 +23,23 @@ _TRIES = 20
 # Lines that speak of a failure without one having happened: code that handles it, advice, remarks of a recovery.
 _NO_FAILURE = re.compile(
     r"^(?:[-=]*>?\s*\d*\s*)?(?:except\b|if\b|elif\b|assert\b|#\s|//|import\b|from\b|raise\b|def\b|class\b|catch\b)"
-    r"|\bretry(?:ing)?\b|\bfalling back\b|\bfall back\b|\bif you (?:are|run|get|encounter)"
+    r"|\bretry(?:ing)?\b|\bfalling back\b|\bfall back\b|\battempting to recover\b|\bskipping (?:\w+ )?(?:batch|update)"
+    r"|\b(?:if|when|in case) you (?:are|run|get|encounter|see|hit|face|still|experience)|\bthis is not a failure\b"
+    r"|\bnothing fail(?:s|ed)\b"
     r"|\bto avoid\b[^.]{0,60}out of memory"
     r"|\bcan lead to out.of.memory|\bmay (?:run|result|lead)\b|\bwithout running out|\bin str\("
-    r"|\boom(?:s|_kill|-kills)?\W{1,3}0\b|\b\d+\s?[EZ]B\b",
+    r"|\boom(?:s|_kill|-kills)?\W{1,3}0\b|(?<!more than )\b\d+\s?[EZ]B\b",
     re.IGNORECASE,
 )
+# Lines that tell, below a failure, that the program goes another way; and what shows that it failed there too.
+_GOES_ON = re.compile(
+    r"\bretrying (?:without|with|in|on|using)\b|\b(?:falling|fall) back (?:to|on)\b|\battempting to recover\b"
+    r"|\bskipping (?:\w+ )?(?:batch|update|sample)|\bwill (?:try|be tried) again\b",
+    re.IGNORECASE,
+)
+_FAILS = re.compile(r"\berror\b|\bfail|\babort|\bexit|\btraceback\b|\bout of memory\b|\bkilled\b", re.IGNORECASE)
+NEXT = 6
+"""Lines below a failure in which a program announces that it goes another way."""
 # Forms that mean something only as a whole line: the shell's own word, and Python's bare exception.
 _KILLED = re.compile(
     r"(?:.{0,4000}(?:it/s|s/it|\d/\d+)[\])]?\s?)?(?:\S{1,60}:\s(?:line\s)?\d+:\s+\d+\s+)?"
@@ -94,7 +105,7 @@ def _last_real(form: Form, written: str, lines: Sequence[Line], squeezed: Squeez
             return
         line = squeezed.line_at(place[0])
         told = _AMOUNT.search(squeezed.text, place[1], place[1] + _ABOUT) is not None
-        if (told or not bare) and not _NO_FAILURE.search(lines[line].bare):
+        if (told or not bare) and not _NO_FAILURE.search(lines[line].bare) and not _recovered(lines, line):
             first = wanted.pieces[0]
             times = squeezed.text.count(first) if isinstance(first, str) else 1
             yield Said(form, *place, line, times)
@@ -102,6 +113,14 @@ def _last_real(form: Form, written: str, lines: Sequence[Line], squeezed: Squeez
                 return
             bare = True
         end = place[0]
+
+
+def _recovered(lines: Sequence[Line], failed: int) -> bool:
+    """Whether the program says that it goes another way, and nothing fails from there on."""
+    for number in range(failed + 1, min(len(lines), failed + NEXT)):
+        if _GOES_ON.search(lines[number].bare):
+            return not any(_FAILS.search(line.bare) for line in lines[number + 1 :])
+    return False
 
 
 def _last_line(

@@ -3,10 +3,10 @@
 import math
 import re
 
-AMOUNT = r"(\d{1,30}(?:[.,]\d{0,12}){0,6})(tib|gib|mib|kib|bytes|byte|tb|gb|mb|kb|[bgmk](?![a-z]))"
+AMOUNT = r"(\d{1,30}(?:[.,]\d{0,12}){0,6})(eib|pib|tib|gib|mib|kib|bytes|byte|tb|gb|mb|kb|[bgmk](?![a-z]))"
 """An amount in a squeezed text: number, unit."""
 
-_BINARY = {"tib": 40, "gib": 30, "mib": 20, "kib": 10, "g": 30, "m": 20, "k": 10}
+_BINARY = {"eib": 60, "pib": 50, "tib": 40, "gib": 30, "mib": 20, "kib": 10, "g": 30, "m": 20, "k": 10}
 _DECIMAL = {"tb": 12, "gb": 9, "mb": 6, "kb": 3}
 _TORCH = {"tb": 40, "gb": 30, "mb": 20, "kb": 10}
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?")
