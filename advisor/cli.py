@@ -194,7 +194,6 @@ def _apply(commands: _Commands) -> None:
     parser.add_argument("--steps", action="store_true", help="measure the steps one by one first")
     parser.add_argument("--tune", action="store_true", help="try setups near the plan first and take the quickest")
     parser.add_argument("--tune-seconds", type=_count, metavar="N", help="how long --tune may try (default: 60)")
-    parser.add_argument("--prompts", metavar="FILE", help=_PROMPTS)
     parser.add_argument("--dry-run", action="store_true", help="show what would run, run nothing")
     parser.add_argument("--export", metavar="FILE.py", help="write the final setup as a program of its own")
     parser.add_argument("--report", metavar="FILE.html", help="write the result as a page")
@@ -202,8 +201,7 @@ def _apply(commands: _Commands) -> None:
     parser.add_argument("--install", action="store_true", help="install what the plan needs and lacks, after a yes")
     parser.add_argument("--yes", action="store_true", help="with --install: yes, without being asked")
     parser.add_argument("--export-serve", metavar="FILE.sh", help="write the commands that serve it, vLLM's too")
-    parser.add_argument("--request-rate", type=_per_second, metavar="R", help=_RATE)
-    parser.add_argument("--requests", type=_count, metavar="N", help="requests of one run at that rate (default: 32)")
+    _load(parser)
 
 
 def _check(commands: _Commands) -> None:
@@ -214,6 +212,14 @@ def _check(commands: _Commands) -> None:
     parser.add_argument("--assistant", metavar="FOLDER", help="confirm the folder of the model that drafts tokens")
     parser.add_argument("--weights", choices=("real", "random"), help="random: only a config is at hand")
     parser.add_argument("--limit-seconds", type=_count, metavar="N", help="longest time for one run of the model")
+    _load(parser)
+
+
+def _load(parser: argparse.ArgumentParser) -> None:
+    """What is measured instead of the plan's own prompts, all at once."""
+    parser.add_argument("--prompts", metavar="FILE", help=_PROMPTS)
+    parser.add_argument("--request-rate", type=_per_second, metavar="R", help=_RATE)
+    parser.add_argument("--requests", type=_count, metavar="N", help="requests of one run at that rate (default: 32)")
 
 
 _SNAPSHOT = "a file of torch.cuda.memory._dump_snapshot(): who holds the memory, by line of code"

@@ -20,6 +20,7 @@ from advisor.estimate import formula
 from advisor.estimate.speed import compile_seconds
 from advisor.facts import Value
 from advisor.plan import Effect, Estimate, Plan, Step
+from advisor.run.acceptance import CANNOT, DRAFTS, differ_in_drafting
 from advisor.run.generating import prompts_per_call
 from advisor.run.measure import ENVIRONMENT, error_in, without_secrets
 from advisor.run.recipe import recipe
@@ -96,6 +97,8 @@ def tune(
     """
     began = time.monotonic()
     subject = applying.subject(plan, weights)
+    if reason := _untried(plan, subject):
+        return Tuned(reason=reason)
     found = _possible(subject, candidates(plan, lambda setup: _estimate(plan, setup)))
     if not found:
         return Tuned(reason="no speed is known for this machine and model, so nothing can be told apart")
@@ -104,6 +107,18 @@ def tune(
     trial = _Trial(plan, subject, found, heard)
     outcome = trial.run(python, budget_seconds, program or PROGRAM)
     return replace(outcome, seconds=time.monotonic() - began)
+
+
+def _untried(plan: Plan, subject: Subject) -> str | None:
+    """Why the setups near this plan cannot be told apart by short runs in one process; None where they can."""
+    if plan.setup.engine == "serve":
+        return "each setup of transformers serve is a server of its own"
+    if (plan.setup.tensor_parallel or 1) > 1:
+        return "tensor parallelism takes several processes, and setups are tried in one"
+    if subject.random_weights and differ_in_drafting(plan.baseline, plan.setup):
+        # What is found becomes one step, which would be left out as a whole for the drafting in it.
+        return f"{CANNOT}: {DRAFTS}"
+    return None
 
 
 def retold(plan: Plan, tuned: Tuned) -> Plan:

@@ -18,14 +18,14 @@ from advisor import applying as story
 from advisor import child, cli, planfile
 from advisor import run as running
 from advisor.applying import Budget, apply, export, rehearse, write_export
-from advisor.errors import PlanError, RequestError
+from advisor.errors import Mistake, PlanError, RequestError
 from advisor.facts import Facts, Known, Value
 from advisor.plan import Effect, Estimate, Memory, ModelReference, Plan, Speed, Step
 from advisor.run.distributions import Distributions
 from advisor.run.figures import Failed, Measured, Measurement, Peak, Run
 from advisor.run.healing import Explained
 from advisor.setup import Setup
-from advisor.workload import Workload
+from advisor.workload import Arrivals, Workload
 
 UNKNOWN = Estimate(Memory(*[None] * 8), Speed(None, None, None), "formula", None, None)
 NOW = Setup(
@@ -525,6 +525,25 @@ def test_steps_that_were_taken_back_are_counted(checked: Callable[..., tuple[int
     code, said = checked(not_in_halves, 2, of=plan(BATCH, HALF, model=reference))
     assert code == 0
     assert said.endswith("asked for, 1 of 2 steps taken back\n")
+
+
+def test_a_check_is_made_on_the_users_prompts_and_under_load(
+    checked: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def run_story(found: Plan, *_: Any, prompts: Any, **__: Any) -> Any:
+        seen.append({"prompts": prompts, "load": found.workload})
+        raise RequestError(Mistake("enough", "was seen"))
+
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text('{"input_ids": [1, 2, 3]}\n{"input_ids": [4]}\n')
+    monkeypatch.setattr(story, "apply", run_story)
+    words = ("--prompts", str(mine), "--request-rate", "2", "--requests", "5")
+    assert checked(by_batch, 2, *words)[0] == 2
+    assert seen[0]["prompts"] == ((1, 2, 3), (4,))
+    assert (seen[0]["load"].batch, seen[0]["load"].prompt_tokens) == (2, 3)
+    assert seen[0]["load"].arrivals == Arrivals(5, 2.0)
 
 
 def test_a_plan_without_steps_that_fails_is_mended(bench: Callable[[Bench], list[str]]) -> None:

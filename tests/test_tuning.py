@@ -131,6 +131,22 @@ def test_nothing_is_started_where_no_speed_is_known(tmp_path: Path, monkeypatch:
     assert "no speed is known" in str(found.reason)
 
 
+@pytest.mark.parametrize(
+    ("change", "weights", "words"),
+    [
+        ({"engine": "serve"}, None, "transformers serve"),
+        ({"tensor_parallel": 2}, None, "several processes"),
+        ({"speculation": "prompt_lookup"}, "random", "cannot be judged"),
+    ],
+)
+def test_nothing_is_started_where_short_runs_in_one_process_tell_nothing(
+    tmp_path: Path, change: dict[str, Any], weights: str | None, words: str
+) -> None:
+    found = tuning.tune(plan(setup=HALF.changed(change)), "no such python", weights, program=tmp_path / "none.py")
+    assert (found.winner, dict(found.tried)) == (None, {})
+    assert words in str(found.reason)
+
+
 def test_a_winner_becomes_a_plan_that_can_be_applied_with_the_old_way_as_fallback() -> None:
     found = tuning.retold(plan(), tuning.Tuned(winner=EAGER))
     (choice,) = applying.first_choices(found)

@@ -6,23 +6,28 @@ from pathlib import Path
 from advisor import applying, planfile, rulebook
 from advisor.applying import Applied, Budget
 from advisor.commands import options as common
-from advisor.commands.apply import note_runs
+from advisor.commands.apply import note_runs, warn, with_prompts
 from advisor.commands.failures import explainer
+from advisor.commands.load import under_load
 from advisor.show import terminal
 
 
 def run(options: argparse.Namespace) -> int:
     """0 when the measured gain is at least the one asked for, else 1."""
     plan = planfile.read(Path(options.plan), rulebook.full_vocabulary(), options.model, options.assistant)
+    python = common.target_python(options)
+    plan, prompts = with_prompts(plan, options.prompts, python, warn)
+    plan = under_load(plan, options.request_rate, options.requests)
     talk = terminal.talk()
     applied = applying.apply(
         plan,
-        common.target_python(options),
+        python,
         options.weights,
         lambda line: talk.print(line, style="dim", markup=False, soft_wrap=True),
         Budget(limit_seconds=options.limit_seconds) if options.limit_seconds else Budget(),
         noted=note_runs(plan),
         explain=explainer(options.rules or ()),
+        prompts=prompts,
     )
     holds = applied.speedup is not None and applied.speedup >= options.min_speedup
     if options.json:
