@@ -213,6 +213,13 @@ def test_what_was_tried_stands_above_the_result(applied: Callable[..., tuple[int
     assert said.index("setups tried") < said.index("time to first token")
 
 
+def test_the_page_tells_what_was_tried(applied: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    page = tmp_path / "out.html"
+    applied(lambda text: side(2.0 if "float32" in text else 1.0), "--tune", "--report", str(page), "--json")
+    said = page.read_text(encoding="utf-8")
+    assert said.index("setups tried") < said.index("time to first token")
+
+
 def test_python_code_may_tune_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "PROGRAM", program(tmp_path, EAGER_WINS))
     monkeypatch.setattr(applying, "measure", lambda _python, recipe, **_: side(2.0 if "float32" in recipe else 1.0))

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Group, RenderableType
+
 from advisor import applying, own_runs, planfile, rulebook, tuning
 from advisor.applying import Applied, Budget
 from advisor.commands import install
@@ -63,11 +65,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         told = {} if tuned is None else {"tuning": tuned.to_json(plan.baseline)}
         common.print_json({**applied.to_json(), **told})
-    else:
-        if tuned is not None:
-            terminal.out().print(tuning_screen.screen(asked, tuned))
-        terminal.out().print(screen.screen(plan, applied))
-    _hand_over(plan, applied, options)
+    tried = () if tuned is None else (tuning_screen.screen(asked, tuned),)
+    shown = Group(*tried, screen.screen(plan, applied))
+    if not options.json:
+        terminal.out().print(shown)
+    _hand_over(plan, applied, shown, options)
     return 1 if applied.outcome == "failed" else 0
 
 
@@ -155,7 +157,7 @@ def _check_places(options: argparse.Namespace) -> None:
         raise RequestError(*wrong)
 
 
-def _hand_over(plan: Plan, applied: Applied, options: argparse.Namespace) -> None:
+def _hand_over(plan: Plan, applied: Applied, shown: RenderableType, options: argparse.Namespace) -> None:
     """Write what was asked for: the final setup as a program, the result as a page."""
     talk = terminal.talk()
     if options.export:
@@ -163,5 +165,5 @@ def _hand_over(plan: Plan, applied: Applied, options: argparse.Namespace) -> Non
         talk.print(f"The final setup as a program: {options.export}", markup=False, soft_wrap=True)
     write_serve(plan, applied.setup, options.export_serve)
     if options.report:
-        report.write(Path(options.report), screen.screen(plan, applied))
+        report.write(Path(options.report), shown)
         talk.print(f"The result as a page: {options.report}", markup=False, soft_wrap=True)
