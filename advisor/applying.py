@@ -26,6 +26,7 @@ from advisor.run.measure import measure
 from advisor.run.prompts import Ids, fitted
 from advisor.run.recipe import recipe
 from advisor.run.room import does_not_fit, outgrew
+from advisor.run.second_look import second_look
 from advisor.run.shares import shares
 from advisor.run.subject import Subject
 from advisor.run.verify import FAILS, NO_BETTER, Aim, Comparison, Verdict, verify
@@ -107,14 +108,15 @@ def apply(
         climbed = step_by_step(plan.baseline, choices, known, aim, bench.try_out, healer)
         if setup_of(plan.baseline, climbed.choices) == plan.baseline:
             return _kept_as_it_is(plan, bench, aim, began, climbed, known, healer)
-    found = search(
-        plan.baseline,
-        climbed.choices,
-        lambda setup, before: verify(plan.baseline, setup, aim, bench.try_out, before),
-        lambda tried: tried < budget.attempts and time.monotonic() - began < budget.total_seconds,
-        known,
-        healer,
-    )
+
+    def compare(setup: Setup, before: Measurement | None) -> Comparison:
+        return verify(plan.baseline, setup, aim, bench.try_out, before)
+
+    def more(tried: int) -> bool:
+        return tried < budget.attempts and time.monotonic() - began < budget.total_seconds
+
+    found = search(plan.baseline, climbed.choices, compare, more, known, healer)
+    found = second_look(plan.baseline, found, climbed.choices, aim, bench.try_out, compare, more, heard)
     return _applied(plan, bench, aim, found, climbed, time.monotonic() - began, healer)
 
 
