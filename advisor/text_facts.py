@@ -53,6 +53,11 @@ TEXT: tuple[Declaration, ...] = tuple(
         ("text.plain_call", F, "outside training, the user's code calls a model with no gradient switch in the frames"),
         ("text.interactive", F, "the text comes from a notebook or from Python's prompt"),
         ("text.description", F, "a short text without any exception: somebody tells what he sees"),
+        (
+            "text.told",
+            T,
+            "the situation in which a description says that memory ran out: beams, kept_outputs, step ...",
+        ),
         ("text.slow", F, "a description that complains of slowness, idle hardware or a gain that fails to appear"),
         ("text.compares", F, "a description that gives two times or rates"),
         ("text.topics", L, "what a description speaks of: fp8, moe, hopper, storage ..."),

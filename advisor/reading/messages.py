@@ -105,7 +105,7 @@ def _last_real(form: Form, written: str, lines: Sequence[Line], squeezed: Squeez
             return
         line = squeezed.line_at(place[0])
         told = _AMOUNT.search(squeezed.text, place[1], place[1] + _ABOUT) is not None
-        if (told or not bare) and not _NO_FAILURE.search(lines[line].bare) and not _recovered(lines, line):
+        if (told or not bare) and not tells_no_failure(lines[line]) and not recovered(lines, line):
             first = wanted.pieces[0]
             times = squeezed.text.count(first) if isinstance(first, str) else 1
             yield Said(form, *place, line, times)
@@ -115,7 +115,12 @@ def _last_real(form: Form, written: str, lines: Sequence[Line], squeezed: Squeez
         end = place[0]
 
 
-def _recovered(lines: Sequence[Line], failed: int) -> bool:
+def tells_no_failure(line: Line) -> bool:
+    """Whether a line only speaks of a failure: code that handles it, advice, a remark of a recovery."""
+    return _NO_FAILURE.search(line.bare) is not None
+
+
+def recovered(lines: Sequence[Line], failed: int) -> bool:
     """Whether the program says that it goes another way, and nothing fails from there on."""
     for number in range(failed + 1, min(len(lines), failed + NEXT)):
         if _GOES_ON.search(lines[number].bare):

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from advisor.facts import Facts, Known, Value
 from advisor.reading import derived, trace
+from advisor.reading.accounts import situation, told_shortage
 from advisor.reading.cleaning import Line, clean
 from advisor.reading.figures import figures, last_shape, listed_processes
+from advisor.reading.forms import Form
 from advisor.reading.messages import Said, decisive
 from advisor.reading.phases import phase
 from advisor.reading.prose import complaints, model_loads, uneven_devices
@@ -20,6 +22,8 @@ _APPENDS = re.compile(
     r"\w\.append\(\s*\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$"
     r"|\w\.append\(\s*\w{0,40}(?:model|net|encoder)\w{0,40}\(.{0,200}\)\s*$"
 )
+FEW = 1
+"""Figures of memory up to which a text is an account rather than a message."""
 TRAINING = ("train_forward", "backward", "optimizer")
 LONGEST_DESCRIPTION = 60
 """Lines. What people write about a slow run is short; longer texts are logs."""
@@ -71,6 +75,8 @@ def read(text: str) -> Passage:
         lines = in_english(lines)
     squeezed = Squeezed.of([line.bare for line in lines])
     said = decisive(lines, squeezed)
+    if described and said is None:
+        said = _told(lines, squeezed)
     whole = 0, len(lines)
     first, last = trace.scope(lines, said.line) if said else whole
     scope = squeezed.start(first), squeezed.start(last)
@@ -79,8 +85,19 @@ def read(text: str) -> Passage:
     if said:
         values |= _of_message(said, told, squeezed)
         values |= _of_code(lines, first, last, values)
+    if said and described and values["figures"] <= FEW and (told_of := situation(lines)):
+        values["told"] = told_of
     known = {f"text.{name}": Known(value, "the text") for name, value in values.items() if name in _DECLARED}
     return Passage(lines, squeezed, said, scope, told, Facts(known))
+
+
+def _told(lines: tuple[Line, ...], squeezed: Squeezed) -> Said | None:
+    """The line of a description that tells in its own words that memory ran out."""
+    found = told_shortage(lines, complaints(" ".join(line.bare for line in lines))["slow"] is True)
+    if found is None:
+        return None
+    kind, line = found
+    return Said(Form("told", kind, (), weak=True), squeezed.start(line), squeezed.start(line + 1), line, 1)
 
 
 _DECLARED = {declaration.name.removeprefix("text.") for declaration in TEXT}

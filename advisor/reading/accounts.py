@@ -1,0 +1,155 @@
+"""What people tell in their own words of memory that ran out: that it did, whose memory, and in what situation.
+
+Only short texts without any exception are read so. One situation is told for a text, the most particular one; which
+cause it means is for the rules to name.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from advisor.reading.cleaning import Line
+from advisor.reading.messages import recovered, tells_no_failure
+from advisor.reading.situations import SITUATIONS
+
+LONGEST = 6_000
+"""Characters of an account that are looked at."""
+_RAN_OUT = re.compile(
+    r"\b(?:gpu |cuda |v?ram |hip |mps )?oom(?:s|ed|'d|ing|-?killed)?\b"
+    r"|\bout[- ]of[- ](?:(?:cuda|gpu|device|video|graphics|system|host|cpu|main|its) )?(?:memory|v?ram|mem)\b"
+    r"|\b(?:memory|vram|ram|card|gpu)(?: \d)? (?:\w+ )?(?:(?:completely|totally|quickly) )?"
+    r"(?:full|exhausted|used up|overflow\w*|explodes|blows up|runs full|fills up)\b"
+    r"|\b(?:not enough|insufficient|lack of|exceeds?(?: \w+){0,2}|overflows?(?: \w+)?|too little|no more) "
+    r"(?:(?:cuda|gpu|device|video|free) )?(?:memory|v?ram)\b"
+    r"|\b(?:can'?t|cannot|could not|couldn'?t|fails? to|failed to|unable to) allocate\b"
+    r"|(?:显存|内存|VRAM|memory)\s?(?:不足|不够|溢出|爆了?|炸了?|耗尽)|爆\s?(?:显存|内存|VRAM|了显存)|(?:显存|VRAM)\s?(?:直接|就|又)\s?爆"
+    r"|(?:speicher|vram|ram)(?: \w+){0,3} (?:läuft|lief|geht|ging|ist|reicht|war) (?:\w+ ){0,3}(?:voll|aus|nicht)"
+    r"|(?:läuft|lief|geht|ging|reicht) (?:\w+ ){0,4}(?:speicher|vram|ram) (?:\w+ )?(?:voll|aus|nicht|über)\b"
+    r"|не хватает (?:видео)?памяти|(?:видео)?памяти не хватает|нехватк\w{1,3} (?:видео)?памяти"
+    r"|(?:закончилась|заканчивается|кончается|переполня\w+) (?:видео)?память|по памяти"
+    r"|mémoire (?:\w+ )?(?:insuffisante|saturée|pleine)|(?:plus|manque) de (?:mémoire|vram)"
+    r"|(?:sin|falta de) (?:memoria|vram)|memoria (?:\w+ )?(?:insuficiente|llena)|(?:sem|falta de) memória"
+    r"|estoura a (?:memória|vram)|(?:メモリ|VRAM)(?:ー)?(?:不足|が足り|が溢れ)",
+    re.IGNORECASE,
+)
+# What stands right before a mention that tells of no failure, and sentences that only ask.
+_DENIED = re.compile(
+    r"(?:\b(?:no|not|never|without|avoid\w*|prevent\w*|instead of|nor|neither|catch\w*|handl\w+|risk\w*|before|fix\w*"
+    r"|solv\w+|would|might|could|may|against|difference between|what is|what does|mean\w* of|kein\w*|ohne|called"
+    r"|named|if you|when you|you|estimat\w+|simulat\w+|detect\w*|report\w*|test\w*)"
+    r"|n't|n’t)(?: [\w'-]+){0,4} $",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(
+    r"^\W{0,3}(?:(?:and|so|but|or) )?(?:will|would|can|could|should|may|is it|is there|are there|does anyone|has anyone"
+    r"|how much|how many|how do|how can|how to|do i|which|what)\b[^?]{0,400}\?\s*$",
+    re.IGNORECASE,
+)
+_OVER = re.compile(
+    r"\b(?:is|are|was|has been|went|now) (?:gone|away|fixed|solved|resolved)\b|\bno (?:more|longer)\b"
+    r"|\b(?:fixed|solved) (?:it|now|by|that)\b|\bnothing fail\w*|\bno (?:error|crash)|\bfinished\b|\bworks now\b",
+    re.IGNORECASE,
+)
+# A program that ends while memory grows, without the word for it.
+_DIES = re.compile(
+    r"\b(?:dies|died|crash(?:es|ed)?|falls over|blows up|gives up|explodes|stops|gets killed|is killed|eats? up)\b",
+    re.IGNORECASE,
+)
+_GROWS = re.compile(
+    r"\b(?:gpu|v?ram|memory|nvidia-smi|card)\b[^.]{0,100}(?:\b(?:grow|ris|increas|climb|creep|leak)\w*|goes up"
+    r"|\d ?GB?, ?\d{1,3} ?GB?)",
+    re.IGNORECASE,
+)
+_GENERAL = re.compile(
+    r"\b(?:an?|any|the) (?:cuda )?(?:out[- ]of[- ]memory|oom)(?:[- ]?(?:error|exception|message"
+    r"|killer)s?)?(?: \w+){0,6}? "
+    r"(?:does not|doesn't|do not|can|may|usually|often|always|means?|is raised|indicates|occurs|happens when)\b"
+    r"|^\W{0,3}(?:tips?|notes?|faq|changelog|release notes|docs?|documentation|added?|fix(?:es|ed)?|feature|chapter)\b",
+    re.IGNORECASE,
+)
+# Words of sentences, which logs and lists lack.
+_SENTENCES = re.compile(
+    r"\b(?:i|i'm|i've|my|me|we|our|it|its|it's|is|are|was|the|a|an|when|while|why|after|but|with|without|on|in|to"
+    r"|and|of"
+    r"|this|that|if|then|as|for|at|already|even|still|always|every|each|only|again|ich|und|der|die|das|mit|nicht|ist"
+    r"|на|не|при|что|и|в|с|je|le|la|les|est|avec|el|los|con|que|en|no|se|o|os|um|uma|com)\b|[\u3040-\u9fff]",
+    re.IGNORECASE,
+)
+SENTENCE_WORDS = 3
+_DEVICE = re.compile(
+    r"\b(?:gpus?|vram|cuda|nvidia\S*|cards?|hbm|rocm|[ahlvtp]\d{1,3}s?|[345]0[5-9]0(?:ti)?|mi\d{3}\w?|gtx|rtx|mps)\b"
+    r"|显存",
+    re.IGNORECASE,
+)
+_HOST = re.compile(
+    r"(?<!v)\bram\b|\b(?:host|system|cpu|main|physical)[- ]memory\b|\bswap\b|\boom[- ]?kill\w*|\bkilled\b"
+    r"|\bpage file\b|内存",
+    re.IGNORECASE,
+)
+_KILLED = re.compile(r"\b(?:oom[- ]?)?killed\b|\boom[- ]?killer\b|\bkernel dies\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<=[.!?。？！])\s+|\n{2,}")
+
+
+def told_shortage(lines: Sequence[Line], slow: bool) -> tuple[str, int] | None:
+    """The kind of shortage that a description tells of, and the line on which it does; None where it tells of none.
+
+    What is slow and only mentions memory is no shortage, unless the situation is one of memory.
+    """
+    for number, line in enumerate(lines):
+        if not _is_prose(line, lines) or tells_no_failure(line) or recovered(lines, number):
+            continue
+        for sentence in _SENTENCE.split(line.shown[:LONGEST]):
+            if any(_affirmed(sentence)) and not (_OVER.search(_story(lines)) and situation(lines) is None):
+                kind = _whose(sentence, _story(lines))
+                return (kind, number) if not slow or situation(lines) else None
+    story = _story(lines)
+    if _DIES.search(story) and _GROWS.search(story) and situation(lines):
+        return _whose(story, story), 0
+    return None
+
+
+def _is_prose(line: Line, lines: Sequence[Line]) -> bool:
+    """Whether somebody wrote this line: it has no prefix of a logger, and words of sentences stand in it, or at least
+    in the account around a short one."""
+    if line.shown != line.shown.lstrip("[(") or not line.bare:
+        return False
+    own = len(set(_SENTENCES.findall(line.shown.lower())))
+    return own >= SENTENCE_WORDS or (
+        own >= 1 and len(set(_SENTENCES.findall(_story(lines).lower()))) >= 2 * SENTENCE_WORDS
+    )
+
+
+def _affirmed(sentence: str) -> Iterator[bool]:
+    if _ASKS.match(sentence) or _GENERAL.search(sentence):
+        return
+    for found in _RAN_OUT.finditer(sentence):
+        if not _DENIED.search(sentence[max(0, found.start() - 60) : found.start()]):
+            yield True
+
+
+def _whose(sentence: str, story: str) -> str:
+    """`gpu_oom`, `cpu_oom` or `killed`: by the sentence that tells it, else by the whole account."""
+    for part in (sentence, story):
+        if _DEVICE.search(part):
+            return "gpu_oom"
+        if _HOST.search(part):
+            return "killed" if _KILLED.search(part) else "cpu_oom"
+    return "gpu_oom"
+
+
+def _story(lines: Sequence[Line]) -> str:
+    return " ".join(line.bare for line in lines)[:LONGEST]
+
+
+def situation(lines: Sequence[Line]) -> str | None:
+    """The most particular situation that an account tells of."""
+    return _situation(_story(lines))
+
+
+@lru_cache(maxsize=2)
+def _situation(story: str) -> str | None:
+    return next((name for name, *signs in SITUATIONS if all(_tells(sign, story) for sign in signs)), None)
+
+
+def _tells(sign: str, story: str) -> bool:
+    return re.search(sign, story, re.IGNORECASE) is not None
