@@ -62,6 +62,7 @@ TEXT: tuple[Declaration, ...] = tuple(
         ("text.compares", F, "a description that gives two times or rates"),
         ("text.topics", L, "what a description speaks of: fp8, moe, hopper, storage ..."),
         ("text.scales_with_batch", F, "a description that lists times which grow like the batch sizes beside them"),
+        ("text.fewer_gpus_fine", F, "somebody tells that the same works on fewer GPUs"),
         ("text.double_size", F, "a description that names two sizes, one twice the other"),
         ("text.uneven_devices", F, "a table of devices in which one is nearly full and another at most half"),
         ("text.model_loads", C, "statements of the user's own code that load a model"),

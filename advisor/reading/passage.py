@@ -12,7 +12,7 @@ from advisor.reading.figures import figures, last_shape, listed_processes
 from advisor.reading.forms import Form
 from advisor.reading.messages import Said, decisive
 from advisor.reading.phases import phase
-from advisor.reading.prose import complaints, model_loads, uneven_devices
+from advisor.reading.prose import complaints, fine_on_fewer, model_loads, uneven_devices
 from advisor.reading.settings import settings
 from advisor.reading.squeezed import Squeezed, phrase
 from advisor.reading.tongues import in_english
@@ -85,7 +85,7 @@ def read(text: str) -> Passage:
     if said:
         values |= _of_message(said, told, squeezed)
         values |= _of_code(lines, first, last, values)
-    if said and described and values["figures"] <= FEW and (told_of := situation(lines)):
+    if said and described and sum(name.endswith("_bytes") for name in told) <= FEW and (told_of := situation(lines)):
         values["told"] = told_of
     known = {f"text.{name}": Known(value, "the text") for name, value in values.items() if name in _DECLARED}
     return Passage(lines, squeezed, said, scope, told, Facts(known))
@@ -111,6 +111,8 @@ def _settled(lines: tuple[Line, ...], squeezed: Squeezed, scope: tuple[int, int]
     }
     if described:
         found |= complaints(" ".join(line.bare for line in lines))
+    elif len(lines) <= LONGEST_DESCRIPTION:
+        found["fewer_gpus_fine"] = fine_on_fewer(" ".join(line.shown for line in lines))
     during = phase(squeezed.text, *scope)
     return found if during is None else {**found, "phase": during}
 

@@ -31,8 +31,13 @@ _SLOW = "|".join(
         r"\blinear(?:ly)?\b|\bjust the same\b|\bas long as\b|\bcosts? what\b|\bhalv(?:es|ed)\b|\b\d{1,4}x\b",
         r"\d\s?(?:ms|s|secs?|seconds|minutes|min|hours) (?:per|each|for|instead|vs)\b",
         r"\d\s?(?:seconds|secs)\b",
-        r"\b(?:quarter of an|half an|an) hour\b",
-        r"\bexecution times?\b|\bno better\b|\blower than\b",
+        r"\b(?:quarter of an|half an|an) hour\b|\b(?:minutes?|hours?) (?:per|for|a|each)\b|\b(?:per"
+        r"|for every) (?:word|token|answer|sentence|reply)\b",
+        r"\bexecution times?\b|\bno better\b|\blower than\b|\bstall\w*|\bcrawl\w*|\bcreep\w*|\bhangs?\b|\bterribl\w+",
+        r"n't gain\b|\bnot gain\b|\bgains? (?:nothing|little|anything)|\bcosts? (?:the same|just as)|\bsame (?:time"
+        r"|cost)\b",
+        r"\bregardless\b|\bno matter how\b|n't depend\b|\bdoes not depend\b|\bindependent of\b|\bsnail|\bpoor\b",
+        r"\bpainful\w*|\bunusabl\w+|\b\d+ ?x less\b|\bas fast as\b|\bstruggl\w*|\bsits? at 0\b|\bat 0 ?%",
         r"\bperformance\b[^.]{0,40}\b(?:drop|worse|bad|poor|degrad)",
     )
 )
@@ -68,19 +73,48 @@ _TOPICS = {
     "split": r"device_map\w*|split|spread|shard\w*|distributed over|balanced",
     "several_gpus": r"(?:\d{1,2}|two|three|four|six|eight|several|multiple|both|more|all|many) ?x? ?(?:nvidia |rtx "
     r"|tesla )?"
-    r"(?:gpus|cards|devices|[ahvlt]\d{2,4}s?|\d{4}s?|of them)|(?:over|across|on|both) two|multi-?\s?gpu|second (?:gpu"
+    r"(?:gpus|cards|devices|[ahvlt]\d{2,4}s?|\d{4}s?|mi\d{3}\w?|gh200s?|l40s|of them)|(?:over|across|on|both) two"
+    r"|multi-?\s?gpu|second (?:gpu"
     r"|card)|\dx ?(?:rtx|a100|h100|v100|t4"
     r"|l4)\w*",
-    "one_gpu": r"(?:a single|single|one|1|just one|only one|the first)(?: of (?:them|these))?(?: (?:gpu|card|device"
+    "one_gpu": r"hid(?:e|ing|den) the (?:second|other)(?: \w+)?|cuda_visible_devices=\W?0\W?(?!,)|pinn?\w* (?:it "
+    r"|each )?"
+    r"(?:\w+ )?to (?:a single|one|its own)(?: \w+)?|"
+    r"(?:a single|single|one|1|just one|only one|the first)(?: of (?:them|these))?(?: (?:gpu|card|device"
     r"|[ahv]\d{2,3}|\d{4}))?",
-    "in_turn": r"one after (?:the other|another)|in turns?|takes? turns|alternat\w+|one at a time|one by one"
+    "in_turn": r"(?:its|their) turn|others? (?:\w+ ){0,2}(?:at 0|at zero|idl\w*|wait\w*|doing nothing|do nothing)"
+    r"|only (?:ever )?one(?: of them| gpu| card| device)?(?: \w+){0,2} (?:comput|work|busy|activ|run)\w*"
+    r"|when(?:ever)? one (?:\w+ ){1,4}the others?(?: \w+){0,4}|while one (?:\w+ ){1,6}the others?(?: \w+){0,4}"
+    r"|(?:wanders?|hops?|jumps?|moves?|travels?) from (?:gpu|card|one)(?: \w+)?|round[- ]robin|never two"
+    r"|"
+    r"one after (?:the other|another)|in turns?|takes? turns|alternat\w+|one at a time|one by one"
     r"|sequential\w*|idle"
     r"|only one (?:gpu|card|of them)[^.]{0,30}(?:busy|active|works|working|used)|(?:each|every)[^.]{0,30}\d ?(?:%"
     r"|percent)|never together",
-    "lengths": r"(?:different|mixed|varying|various|unequal|uneven|variable) (?:\w+ )?lengths?|lengths? (?:var"
+    "lengths": r"(?:giant|huge|biggest|largest|monster) (?:one|chunk|text|document|sample|prompt|sequence|row|item"
+    r"|entry)"
+    r"|one (?:giant|huge|very long|monster)(?: \w+)?|median(?: is| of| length)? \d{1,5}|p9\d"
+    r"|some (?:of them )?(?:are |have )?"
+    r"(?:several|a few) (?:thousand|hundred)|(?:between|from) \d{1,6} (?:and|to|up to) \d{1,6} (?:tokens|words"
+    r"|chars\w*)"
+    r"|range from|unsorted|order they (?:come|arrive)|outliers?|"
+    r"(?:different|mixed|varying|various|unequal|uneven|variable) (?:\w+ )?lengths?|lengths? (?:var"
     r"|differ)\w+|longest"
     r"|short and long|long and short|(?:else|others?|rest|most)(?: \w+)? (?:is|are) short\w*|one long"
     r"|(?:very )?long ones|by length",
+    "server": r"(?:triton|inference|llama|tgi|api|model|http|rest|grpc|fastapi|flask|web)[- ]?server|llama-server"
+    r"|tritonserver|text-generation-inference|service|endpoint|instances?|container|docker|daemon|ollama|per request"
+    r"|--gpus",
+    "offloaded": r"off-?load\w*(?: \w+){0,4} (?:cpu|disk|ram|hard (?:disk|drive))|(?:cpu|disk)[- ]off-?load\w*"
+    r"|(?:layers|weights|parameters|params|part|parts|rest|modules|half)(?: \w+){0,5} (?:on|to|in|onto|into)"
+    r" (?:the |my )?(?:cpu|disk|ram|system memory|system ram|hard disk|ssd)|meta device|hf_device_map",
+    "thirty_two_bit": r"float32|fp32|32[- ]?bits?|full precision|single precision",
+    "unasked": r"plain (?:\w+\.)?from_pretrained(?:\(\S*)?|just (?:call\w*|use\w*)? ?\S*from_pretrained\S*"
+    r"|nothing (?:special|else)"
+    r"|by default|default dtype|(?:without|no|not|n't|never|forgot\w*) (?:\w+ ){0,3}(?:torch_)?dtype"
+    r"|(?:pass|set|add|giv|specif)\w* (?:\w+ ){0,3}(?:torch_)?dtype\S*(?: \w+){0,4} (?:fine|fix\w*|half|works|normal"
+    r"|helps)"
+    r"|(?:torch_)?dtype=\W?auto\W?",
     "kept_float32": r"(?:keep|kept|left|stays?|is|are|have|has)(?: \w+){0,3} in (?:float32|fp32)"
     r"|(?:float32|fp32) (?:layer\w*|norm\w*|head|router|weights?|param\w*|buffer\w*|bias\w*)",
     "spreads": r"rest|everything|every \w+|all (?:that|the|later|following)|following|onwards?|promot\w+|upcast\w*"
@@ -102,6 +136,18 @@ _TIMES = re.compile(
     r"(?<![\d.])(\d{1,5})(?:\s?(?:samples|prompts|images|sequences|inputs))?\s?"
     r"(?:[:=]|->|=>|takes?|took|needs?|is|in|,)?\s{0,3}(?:about |around |~)?"
     r"(\d{1,6}(?:\.\d{1,4})?)\s?(ms|s|secs?|seconds|min|minutes)\b",
+    re.IGNORECASE,
+)
+_COUNTED = {"one": 1, "two": 2, "three": 3, "four": 4, "six": 6, "eight": 8, "sixteen": 16, "thirty-two": 32}
+_TIMES_FOR = re.compile(
+    r"(?<![\d.])(\d{1,6}(?:\.\d{1,4})?)\s?(ms|s|secs?|seconds|min|minutes)? (?:for|with|at|on) (?:a batch of |batch "
+    r"|bs ?=? ?)?"
+    rf"(\d{{1,4}}|{'|'.join(_COUNTED)})\b",
+    re.IGNORECASE,
+)
+_BATCHED = re.compile(
+    r"batch|\bbs\b|\b(?:images?|samples|prompts|sequences|inputs) at (?:once|a time)|\bN ?="
+    r"|for two\b",
     re.IGNORECASE,
 )
 _FIGURES = re.compile(
@@ -129,7 +175,8 @@ def complaints(story: str) -> dict[str, Value]:
         "compares": compared,
         "topics": tuple(name for name, words in _TOPICS.items() if _speaks_of(words, story)),
         "double_size": _double(story),
-        "scales_with_batch": "batch" in story.lower() and _in_proportion(story),
+        "scales_with_batch": _BATCHED.search(story) is not None and _in_proportion(story),
+        "fewer_gpus_fine": fine_on_fewer(story),
     }
 
 
@@ -145,10 +192,48 @@ def _double(story: str) -> bool:
 
 def _in_proportion(story: str) -> bool:
     told = [(int(size), _seconds(value, unit)) for size, value, unit in _TIMES.findall(story)[:20]]
+    if len(told) < 2:
+        told, unit = [], ""
+        for value, named, count in _TIMES_FOR.findall(story)[:20]:
+            unit = named or unit
+            if unit:
+                told.append((_COUNTED.get(count.lower()) or int(count), _seconds(value, unit)))
     if len({size for size, _ in told}) < 2:
         return False
     each = [time / size for size, time in told if size]
     return bool(each) and max(each) <= min(each) * (1 + ALIKE)
+
+
+_ONE_GPU = (
+    r"(?:\b(?:one|1|single|just one|only one|first|fewer)(?: of them| \w+)? ?(?:x ?)?(?:gpus?|cards?|devices?"
+    r"|[ahvlt]\d{2,4}s?"
+    r"|\d{4}s?)\b|cuda_visible_devices\S{0,20}|\bone of them\b|单卡|一张卡|单张|1 ?张|一张|一块)"
+)
+_FINE = (
+    r"(?:\bfine\b|\bworks?\b|\bworked\b|\bok(?:ay)?\b|no (?:problem|issue|error|nan)\w*|\bgood\b|\bcorrect\b"
+    r"|\bnormal\w*"
+    r"|\bnever (?:happen|occur|fail)\w*|does(?: not|n't) (?:happen|occur)|goes away|disappears?|\bgone\b|problemlos"
+    r"|funktioniert|正常|没问题|没有问题|可以)"
+)
+_FEWER = re.compile(
+    rf"{_ONE_GPU}[^.]{{0,90}}?{_FINE}|{_FINE}[^.]{{0,60}}?{_ONE_GPU}"
+    r"|only (?:happens|occurs|fails|when|with|on|if)(?: \w+){0,5} (?:two|2|several|multiple|more than one|4|four|both) "
+    r"(?:\w+ )?(?:gpus|cards|devices)",
+    re.IGNORECASE,
+)
+_MORE = re.compile(
+    r"\b(?:[2-9]|1[0-6]|two|three|four|eight|several|multiple|both|all|more)(?: x| \w+)? ?(?:gpus|cards|devices"
+    r"|[ahvlt]\d{2,4}s?"
+    r"|\d{4}s?)\b|\b[2-8] ?x ?\w+|\bx ?[2-8]\b|multi-?\s?gpu|device_map|tensor[-_ ]parallel"
+    r"|[两二三四八2-8] ?[张块]|多卡|双卡|多张",
+    re.IGNORECASE,
+)
+
+
+def fine_on_fewer(story: str) -> bool:
+    """Whether somebody tells that the same works on fewer GPUs than on those where it fails."""
+    story = story[-LONGEST_STORY:]
+    return _MORE.search(story) is not None and _FEWER.search(story) is not None
 
 
 def _seconds(value: str, unit: str) -> float:
