@@ -15,6 +15,7 @@ from advisor.reading.situations import SITUATIONS
 LONGEST = 6_000
 """Characters of an account that are looked at."""
 _RAN_OUT = re.compile(
+    r"\boutofmemory\w*|"
     r"\b(?:gpu |cuda |v?ram |hip |mps )?oom(?:s|ed|'d|ing|-?killed)?\b"
     r"|\bout[- ]of[- ](?:(?:cuda|gpu|device|video|graphics|system|host|cpu|main|its) )?(?:memory|v?ram|mem)\b"
     r"|\b(?:memory|vram|ram|card|gpu)(?: \d)? (?:\w+ )?(?:(?:completely|totally|quickly) )?"
@@ -22,7 +23,8 @@ _RAN_OUT = re.compile(
     r"|\b(?:not enough|insufficient|lack of|exceeds?(?: \w+){0,2}|overflows?(?: \w+)?|too little|no more) "
     r"(?:(?:cuda|gpu|device|video|free) )?(?:memory|v?ram)\b"
     r"|\b(?:can'?t|cannot|could not|couldn'?t|fails? to|failed to|unable to) allocate\b"
-    r"|(?:显存|内存|VRAM|memory)\s?(?:不足|不够|溢出|爆了?|炸了?|耗尽)|爆\s?(?:显存|内存|VRAM|了显存)|(?:显存|VRAM)\s?(?:直接|就|又)\s?爆"
+    r"|(?:显存|内存|VRAM|memory)\s?(?:不足|不够|溢出|爆了?|炸了?|耗尽)|爆\s?(?:显存|内存|VRAM|了显存)|(?:显存"
+    r"|VRAM)\s?(?:直接|就|又)\s?爆"
     r"|(?:speicher|vram|ram)(?: \w+){0,3} (?:läuft|lief|geht|ging|ist|reicht|war) (?:\w+ ){0,3}(?:voll|aus|nicht)"
     r"|(?:läuft|lief|geht|ging|reicht) (?:\w+ ){0,4}(?:speicher|vram|ram) (?:\w+ )?(?:voll|aus|nicht|über)\b"
     r"|не хватает (?:видео)?памяти|(?:видео)?памяти не хватает|нехватк\w{1,3} (?:видео)?памяти"
@@ -34,15 +36,23 @@ _RAN_OUT = re.compile(
 )
 # What stands right before a mention that tells of no failure, and sentences that only ask.
 _DENIED = re.compile(
-    r"(?:\b(?:no|not|never|without|avoid\w*|prevent\w*|instead of|nor|neither|catch\w*|handl\w+|risk\w*|before|fix\w*"
+    r"(?:\b(?:no|not|never|rid of|without|avoid\w*|prevent\w*|instead of|nor|neither|catch\w*|handl\w+|risk\w*"
+    r"|before|fix\w*"
     r"|solv\w+|would|might|could|may|against|difference between|what is|what does|mean\w* of|kein\w*|ohne|called"
     r"|named|if you|when you|you|estimat\w+|simulat\w+|detect\w*|report\w*|test\w*)"
-    r"|n't|n’t)(?: [\w'-]+){0,4} $",
+    r"|n't|n’t)(?: [\w'-]+){0,4} (?:[\w.]{1,30}\.)?$",
     re.IGNORECASE,
 )
 _ASKS = re.compile(
-    r"^\W{0,3}(?:(?:and|so|but|or) )?(?:will|would|can|could|should|may|is it|is there|are there|does anyone|has anyone"
+    r"^\W{0,3}(?:(?:and|so|but|or) )?(?:will|would|can|could|should|may|is it|is the|are the|does the|do you"
+    r"|is there|are there|does anyone|has anyone"
     r"|how much|how many|how do|how can|how to|do i|which|what)\b[^?]{0,400}\?\s*$",
+    re.IGNORECASE,
+)
+_REPORTS = re.compile(
+    r"\b(?:why|how come|normal|expected|i (?:get|got|see|run|keep|always)|i'm getting|keeps?|always|every time"
+    r"|it (?:is|goes"
+    r"|runs|gets|ooms|dies|always))\b",
     re.IGNORECASE,
 )
 _OVER = re.compile(
@@ -64,6 +74,9 @@ _GENERAL = re.compile(
     r"\b(?:an?|any|the) (?:cuda )?(?:out[- ]of[- ]memory|oom)(?:[- ]?(?:error|exception|message"
     r"|killer)s?)?(?: \w+){0,6}? "
     r"(?:does not|doesn't|do not|can|may|usually|often|always|means?|is raised|indicates|occurs|happens when)\b"
+    r"|(?:out[- ]of[- ]memory|oom) (?:errors|exceptions|failures|problems|issues|crashes) (?:are|can|do|often"
+    r"|usually|happen|in)\b"
+    r"|^\W{0,3}(?:if|whenever|in case) (?:the |your |a )?(?:gpu|vram|memory|card|device|process|job)\b"
     r"|^\W{0,3}(?:tips?|notes?|faq|changelog|release notes|docs?|documentation|added?|fix(?:es|ed)?|feature|chapter)\b",
     re.IGNORECASE,
 )
@@ -86,7 +99,11 @@ _HOST = re.compile(
     r"|\bpage file\b|内存",
     re.IGNORECASE,
 )
-_KILLED = re.compile(r"\b(?:oom[- ]?)?killed\b|\boom[- ]?killer\b|\bkernel dies\b", re.IGNORECASE)
+_KILLED = re.compile(
+    r"\b(?:just|only) (?:says |prints |shows )?\W?killed\b|\b(?:is|gets|got|was|been"
+    r"|being) killed\b|\b(?:oom[- ]?)?killed\b|\boom[- ]?killer\b|\bkernel dies\b",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"(?<=[.!?。？！])\s+|\n{2,}")
 
 
@@ -103,9 +120,20 @@ def told_shortage(lines: Sequence[Line], slow: bool) -> tuple[str, int] | None:
                 kind = _whose(sentence, _story(lines))
                 return (kind, number) if not slow or situation(lines) else None
     story = _story(lines)
+    if _HOST.search(_KILLED.sub("", story)) and _was_killed(story):
+        return "killed", 0
     if _DIES.search(story) and _GROWS.search(story) and situation(lines):
         return _whose(story, story), 0
     return None
+
+
+def only_spoken_of(lines: Sequence[Line], number: int) -> bool:
+    """Whether a description speaks of memory that runs out on this line, and nowhere says that it did."""
+    said = lines[number].shown
+    if not _is_prose(lines[number], lines) or not _RAN_OUT.search(said):
+        return False
+    told = (sentence for line in lines for sentence in _SENTENCE.split(line.shown[:LONGEST]))
+    return not any(any(_affirmed(sentence)) for sentence in told)
 
 
 def _is_prose(line: Line, lines: Sequence[Line]) -> bool:
@@ -119,8 +147,17 @@ def _is_prose(line: Line, lines: Sequence[Line]) -> bool:
     )
 
 
+def _was_killed(story: str) -> bool:
+    """Whether it is told that the program was ended from outside."""
+    for sentence in _SENTENCE.split(story):
+        found = _KILLED.search(sentence)
+        if found and not _ASKS.match(sentence) and not _DENIED.search(sentence[: found.start()]):
+            return True
+    return False
+
+
 def _affirmed(sentence: str) -> Iterator[bool]:
-    if _ASKS.match(sentence) or _GENERAL.search(sentence):
+    if (_ASKS.match(sentence) and not _REPORTS.search(sentence)) or _GENERAL.search(sentence):
         return
     for found in _RAN_OUT.finditer(sentence):
         if not _DENIED.search(sentence[max(0, found.start() - 60) : found.start()]):

@@ -22,10 +22,12 @@ _TRIES = 20
 
 # Lines that speak of a failure without one having happened: code that handles it, advice, remarks of a recovery.
 _NO_FAILURE = re.compile(
-    r"^(?:[-=]*>?\s*\d*\s*)?(?:except\b|if\b|elif\b|assert\b|#\s|//|import\b|from\b|raise\b|def\b|class\b|catch\b)"
+    r"^(?:[-=]*>?\s*\d*\s*)?(?:except\b|(?:el)?if\b(?=.{0,300}[:{]\s*(?:#.{0,200})?$)|if\s?\(|assert\b|#\s|//"
+    r"|import\b|from\s\S{1,80}\simport\b|raise\b|def\b|class\b|catch\b)"
     r"|\bretry(?:ing)?\b|\bfalling back\b|\bfall back\b|\battempting to recover\b|\bskipping (?:\w+ )?(?:batch|update)"
     r"|\b(?:if|when|in case) you (?:are|run|get|encounter|see|hit|face|still|experience)|\bthis is not a failure\b"
-    r"|\bnothing fail(?:s|ed)\b"
+    r"|\bnothing fail(?:s|ed)\b|\btrying (?:with |batch\S{0,10} )?(?:size )?\d{1,5}\b(?! ?[kmg]?i?b)|\bhalving\b"
+    r"|\bbacking off\b|\breducing (?:the )?batch"
     r"|\bto avoid\b[^.]{0,60}out of memory"
     r"|\bcan lead to out.of.memory|\bmay (?:run|result|lead)\b|\bwithout running out|\bin str\("
     r"|\boom(?:s|_kill|-kills)?\W{1,3}0\b|(?<!more than )\b\d+\s?[EZ]B\b",

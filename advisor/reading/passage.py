@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from advisor.facts import Facts, Known, Value
 from advisor.reading import derived, trace
-from advisor.reading.accounts import situation, told_shortage
+from advisor.reading.accounts import only_spoken_of, situation, told_shortage
 from advisor.reading.cleaning import Line, clean
 from advisor.reading.figures import figures, last_shape, listed_processes
 from advisor.reading.forms import Form
@@ -24,6 +24,8 @@ _APPENDS = re.compile(
 )
 FEW = 1
 """Figures of memory up to which a text is an account rather than a message."""
+SPOKEN = ("torch", "torch_bare", "class_only", "prose")
+"""Forms that people also write in sentences of their own."""
 TRAINING = ("train_forward", "backward", "optimizer")
 LONGEST_DESCRIPTION = 60
 """Lines. What people write about a slow run is short; longer texts are logs."""
@@ -75,6 +77,8 @@ def read(text: str) -> Passage:
         lines = in_english(lines)
     squeezed = Squeezed.of([line.bare for line in lines])
     said = decisive(lines, squeezed)
+    if described and said and said.form.name in SPOKEN and only_spoken_of(lines, said.line):
+        said = None
     if described and said is None:
         said = _told(lines, squeezed)
     whole = 0, len(lines)

@@ -150,6 +150,17 @@ _BATCHED = re.compile(
     r"|for two\b",
     re.IGNORECASE,
 )
+# Who is content, or speaks of how good answers are, complains of no slowness.
+_CONTENTED = re.compile(
+    r"\bworks? (?:great|perfectly|like a charm|really well|very well)|\bno complaints?\b",
+    re.IGNORECASE,
+)
+_QUALITY = re.compile(r"\b(?:quality|accuracy|perplexity|bleu|rouge|f1|wer)\b", re.IGNORECASE)
+_PACE = re.compile(
+    r"\bslow|\bspeed|\bfast|\blatency|\bthroughput|\btimes?\b|\bseconds|/s\b|/it\b|\bms\b"
+    r"|\butili[sz]ation",
+    re.IGNORECASE,
+)
 _FIGURES = re.compile(
     r"\d\s?(?:(?:ms|s|secs?|seconds|min|minutes)\b|(?:t|tok(?:en)?s?|it|samples|images)\s?(?:/|per "
     r"|a )\s?s)",
@@ -169,6 +180,8 @@ _NO_MODEL = re.compile(r"(?:Tokenizer|Config|Processor|FeatureExtractor|Peft|Lor
 def complaints(story: str) -> dict[str, Value]:
     """Whether a description complains of slowness, what it speaks of, and whether its times grow like the batch."""
     story = story[:LONGEST_STORY]
+    if _CONTENTED.search(story) or (_QUALITY.search(story) and not _PACE.search(story)):
+        return {"slow": False, "compares": False, "topics": ()}
     compared = len(_FIGURES.findall(story)) >= 2
     return {
         "slow": compared or bool(re.search(_SLOW, story, re.IGNORECASE)),

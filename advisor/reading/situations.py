@@ -9,11 +9,16 @@ _GROWS = (
     r"|iterations?"
     r"|steps?|batch(?:es)?|samples?|documents?|files?|turns?|messages?|tokens?|questions?|rounds?|items?|frames?"
     r"|replies)"
-    r"|(?:around|at) (?:image|step|iteration|batch|turn|sample|message|token)\b|\d ?GB?, ?\d{1,3} ?GB?|\bloop\b"
+    r"|(?:around|at|after|near) (?:image|step|iteration|batch|turn|sample|message|token|document|file|row|question"
+    r"|page|item"
+    r"|frame|epoch|round)\b|一直涨|越来越|不断|逐渐|慢慢|每一?步|\bje länger|\bwächst\b|\bsteigt\b|immer mehr"
+    r"|\bnach (?:ca\. "
+    r"|etwa )?\d|раст[её]т|\d ?GB?, ?\d{1,3} ?GB?|\bloop\b"
 )
 _OFF = r"(?:false|off|disabled|not (?:on|enabled|set|used)|absent|missing)"
 _FITS = (
-    r"(?:fits?|works?|fine|peaks?|ok|enough|drops?|runs?|no problem|only|\d ?gi?b|half|passes|goes through|no oom|gone)"
+    r"(?:i can|can do|fits?|works?|fine|peaks?|ok|enough|drops?|runs?|no problem|only|\d ?gi?b|half|passes"
+    r"|goes through|no oom|gone)"
 )
 _SEVERAL = (
     r"\b(?:\d{1,2}|two|three|four|six|eight|several|multiple|both|all) ?x? ?(?:\w+ )?(?:gpus|cards|devices"
@@ -27,6 +32,8 @@ _TRAINS = (
 )
 
 SITUATIONS: tuple[tuple[str, ...], ...] = (
+    ("pinned", r"pin_memory|\bpinned\b|page-?locked",
+     r"pin_memory=false|without pinn\w*|pin\w* off|\bwsl\w*|ulimit|memlock|gpu is (?:\w+ )?(?:empty|free)|no pinn\w*"),
     ("workers_load_again",
      r"\bspawn\b|__main__|main guard|multiprocess\w*|\bworkers?\b|process pool|\bpool\b|child process\w*",
      r"(?:each|every|all)(?: \w+){0,3} (?:worker|process|child)\w*(?: \w+){0,4} (?:load|import|re-?run|execut|tak"
@@ -44,7 +51,8 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"|nearly)"
      r"|allow_growth|memory[_ ]growth|mem_fraction"),
     ("held_by_others",
-     r"\b(?:another|someone|somebody|colleagues?|labmates?|zombie|stale|forgotten|orphan\w*|old|other|different|second"
+     r"(?<!no )(?<!not )(?<!any )(?<!without )\b(?:another|someone|somebody|colleagues?|labmates?|zombie|stale"
+     r"|forgotten|orphan\w*|old|other|different|second"
      r"|crashed|dead|defunct)(?:'s)? (?:\w+ ){0,2}(?:process\w*|users?|jobs?|containers?|notebooks?|scripts?|python\w*"
      r"|programs?|game|ollama|comfyui|browser|instances?|servers?|trainings?|runs?)\b|\bshared (?:gpu|card|node"
      r"|machine)"
@@ -63,8 +71,9 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"|not freed|n't freed|n't released|still (?:shows|there|occupied|in use|full|holds|allocated)|empty_cache"
      r"|gc\.collect"),
     ("two_models", r"(?:two|second) (?:copies|copy|instances?) of|\b(?:loaded?|loads|created?"
-     r"|instantiated?) (?:it )?twice"
-     r"|both (?:objects|models|copies|pipelines|of them) (?:stay|are|in|live|remain)|same (?:model|weights"
+     r"|instantiated?) (?:it |the model |the same \w+ )?twice"
+     r"|both (?:objects |models |copies |pipelines |of them )?(?:stay|live|remain|are (?:kept|alive|in|on))"
+     r"|twice in (?:one|the same)|second copy|same (?:model|weights"
      r"|checkpoint) (?:again"
      r"|twice|a second time)|second (?:from_pretrained|pipeline\(|pipeline)"),
     ("attention_returned", r"output_attentions|attention (?:maps?|weights) (?:as|back|returned|output|too)"
@@ -96,7 +105,7 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"|under|inside|using)(?:[ ,]+[\w.'()]+){0,6}[ ,]+(?:`|@|')?(?:torch\.)?(?:no_grad"
      r"|inference_mode)[^.]{0,80}\b" + _FITS
      + r"\b|requires_grad (?:is )?(?:still )?(?:on|true)|no_grad (?:was )?(?:missing|forgotten)"),
-    ("one_hot", r"\bone[-_ ]?hot\b"),
+    ("one_hot", r"one[-_ ]?hot"),
     ("checkpointing_off",
      r"(?:gradient|activation)[-_ ]?checkpoint\w*\W+(?:\w+\W+){0,2}?" + _OFF
      + r"|(?:without|no|forgot\w*|not us\w+|n't us\w+)(?: \w+){0,2} (?:gradient|activation)[-_ ]checkpoint\w*"
@@ -133,7 +142,8 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"\bchat\w*|\bconversation\w*|\bhistory\b|\bturns?\b|\bmessages\b|\bdialog\w*|past_key_values|\bkv[-_ ]?cache"
      r"|\bDynamicCache"
      r"|(?:new|generated|more|output) tokens|max_new_tokens|max_length|(?:while|when|during) (?:generat|writ|decod)\w*"
-     r"|long (?:answers?|outputs?|generations?|stor(?:y|ies))|generated text|StaticCache", _GROWS
+     r"|antwort\w*|chatverlauf|gespräch\w*|对话|聊天|多轮|диалог\w*|генерац\w+|чат\w*|long (?:answers?|outputs?"
+     r"|generations?|stor(?:y|ies))|generated text|StaticCache", _GROWS
      + r"|longer|max_new_tokens|static ?cache|\bcache\b"),
     ("vocabulary", r"\blogits\b|\bvocab\w*|lm_head|cross[-_ ]entropy|log_?softmax|logprobs|fused (?:linear )?loss"
      r"|liger"),
