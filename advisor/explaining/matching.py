@@ -4,7 +4,7 @@ that hold."""
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from advisor.clauses import judge
+from advisor.clauses import clauses_of, judge
 from advisor.errorbook import STAGES, ErrorRule, Sign
 from advisor.reading import Passage
 
@@ -60,7 +60,7 @@ def _not_overruled(matches: Sequence[Match]) -> Iterator[Match]:
 
 def held(rule: ErrorRule, sign: Sign, passage: Passage) -> Match | None:
     """The match if this sign holds for the passage: its kind, all its conditions, all its phrases, none of `unless`.
-    A sign that names no phrase stands before all that do (-1)."""
+    A sign that names no phrase and no tensor stands before all that do (-1)."""
     if sign.kinds and (passage.said is None or passage.said.form.kind not in sign.kinds):
         return None
     if sign.stage == "symptom" and not passage.facts.is_true("text.description"):
@@ -76,7 +76,13 @@ def held(rule: ErrorRule, sign: Sign, passage: Passage) -> Match | None:
     if any(passage.find(phrase) for phrase in sign.unless):
         return None
     letters = sum(stop - start for start, stop in places)
-    return Match(rule, sign, max((start for start, _ in places), default=-1), letters)
+    return Match(rule, sign, max((start for start, _ in places), default=_place_of_facts(sign, passage)), letters)
+
+
+def _place_of_facts(sign: Sign, passage: Passage) -> int:
+    """Where the conditions are told: only the tensor that failed has a place of its own."""
+    asked = {clause.fact for condition in sign.when for clause in clauses_of(condition)}
+    return passage.tensor_at if "text.tensor" in asked else -1
 
 
 def _place(group: Sequence[str], passage: Passage, in_scope: bool) -> tuple[int, int] | None:

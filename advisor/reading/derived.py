@@ -10,6 +10,10 @@ OWN_CONTEXT = 2 * 2**30
 SMALLEST_CONTEXT = 2**30
 """Bytes that a context takes at least once kernels are loaded (0.3 to 1.5 GiB, by device and version)."""
 SMALLEST_SQUARE = 64
+CARVED = 0.75
+"""A device of less than this share of what is installed lacks more than drivers and firmware keep for themselves."""
+FILLED = 0.85
+"""Weights of this share of what an engine may take leave no room for activations and a cache."""
 DRIVER_RESERVE = 0.02
 """Share of a device below which free memory is none: drivers keep tens of MiB, and PyTorch asks for whole segments of
 2 or 20 MiB (kMinBlockSize and kSmallBuffer, kLargeBuffer of its caching allocator)."""
@@ -42,11 +46,24 @@ def derive(figures: Figures, listed: Sequence[int], shape: Sequence[int]) -> dic
     if total and free is not None:
         found["free_exceeds_total"] = free > total
         found |= _unaccounted(figures, listed, total, free, held)
+    found |= _against_hardware(figures, total)
     if len(shape) >= 2:
         found["square_tensor"] = shape[-1] == shape[-2] >= SMALLEST_SQUARE
     others = _count(figures, "other_allocations_bytes")
     if others is not None and allocated is not None:
         found["others_exceed_tensors"] = others > allocated
+    return found
+
+
+def _against_hardware(figures: Figures, total: int | None) -> dict[str, Value]:
+    """Whether the device has far less than is installed, and whether weights alone fill an engine's share of it."""
+    found: dict[str, Value] = {}
+    installed, weights = _count(figures, "installed_bytes"), _count(figures, "model_weights_bytes")
+    share = figures.get("utilization")
+    if installed and total:
+        found["total_below_installed"] = total < installed * CARVED
+    if weights and total and share:
+        found["weights_fill_share"] = weights >= total * share * FILLED
     return found
 
 

@@ -93,6 +93,9 @@ _ENGINE = (
         "bios",
         rf"bios(?:gives|sets|assigns|reserves|dedicates|has){AMOUNT}(?:to|for)the(?:i?gpu|graphics|vram)",
     ),
+    ("installed_bytes", "bios", rf"bios.{{0,40}}?(?<![\d.]){AMOUNT}(?!ram|system)"),
+    ("installed_bytes", "uma", rf"uma(?:frame)?(?:buffer)?(?:size)?(?:of|is|=|:|at|setto){AMOUNT}"),
+    ("installed_bytes", "showmeminfo", r"showmeminfovram\W{0,4}(\d{9,13})()"),
     ("allocated_bytes", "inuse:", r"limit:\d{1,20}inuse:(\d{1,20})()"),
 )
 _COUNTS = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from advisor.facts import Facts, Known, Value
 from advisor.reading import derived, trace
 from advisor.reading.accounts import only_spoken_of, situation, told_shortage
+from advisor.reading.calls import tensor
 from advisor.reading.cleaning import Line, clean
 from advisor.reading.figures import figures, last_shape, listed_processes
 from advisor.reading.forms import Form
@@ -14,18 +15,26 @@ from advisor.reading.messages import Said, decisive
 from advisor.reading.phases import phase
 from advisor.reading.prose import complaints, fine_on_fewer, model_loads, uneven_devices
 from advisor.reading.settings import settings
-from advisor.reading.squeezed import Squeezed, phrase
+from advisor.reading.squeezed import Squeezed, phrase, squeeze
+from advisor.reading.told import tells
 from advisor.reading.tongues import in_english
 from advisor.text_facts import TEXT
 
+_MODEL_CALL = r"\w{0,40}(?:model|net|encoder|backbone|extractor)\w{0,40}\(.{0,200}"
 _APPENDS = re.compile(
-    r"\w\.append\(\s*\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$"
-    r"|\w\.append\(\s*\w{0,40}(?:model|net|encoder)\w{0,40}\(.{0,200}\)\s*$"
+    r"\w\.(?:append|extend)\(\s*(?!(?:text|msg|message|prompt|path|name|row|line|word|answer|response|time|score)s?\b)"
+    r"\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$"
+    rf"|\w\.append\(\s*{_MODEL_CALL}\)\s*$"
+    rf"|\w\[\w{{1,40}}\]\s*=\s*{_MODEL_CALL}|\w\s*\+=\s*\[{_MODEL_CALL}"
+    r"|(?:^|\W)(\w{1,60})\s*=\s*(?:torch|np|jnp|tf)\.(?:cat|concat|concatenate|stack|vstack|hstack)\(\s*[\[(]\s*\1\s*,"
 )
 FEW = 1
 """Figures of memory up to which a text is an account rather than a message."""
 SPOKEN = ("torch", "torch_bare", "class_only", "prose")
 """Forms that people also write in sentences of their own."""
+_TO_HOST = re.compile(r"\.(?:cpu|item|numpy|tolist)\(|\.to\(\W{0,2}cpu|\bdecode\(")
+_COMMENT = re.compile(r"\s+#.*$")
+_NO_AUTOGRAD = ("xla", "tensorflow", "tensorflow_pool", "ggml", "onnxruntime")
 TRAINING = ("train_forward", "backward", "optimizer")
 LONGEST_DESCRIPTION = 60
 """Lines. What people write about a slow run is short; longer texts are logs."""
@@ -38,6 +47,16 @@ _TRAINS = re.compile(
     r"(?<![a-z.])(?:train(?:ing|er|_|\.)|fine[-_]?tun|epochs?\b|criterion\b|optimi[sz]er\b|loss\b|step \d)|\.fit\(",
     re.IGNORECASE,
 )
+_INPUT_MOVES = re.compile(
+    r"(?<![\w.])(?:xs?|y|b|t|v|batch|data|img|imgs|images?|inputs?|input_ids|ids|tokens?|toks|enc|encoded|encodings?"
+    r"|samples?"
+    r"|labels?|targets?|masks?|attention_mask|waveform|audio|features?|pixel_values|prompts?|tensor|frames?|clip|video"
+    r"|latents?"
+    r"|noise|model_inputs)(?:\[[^\[\]]{0,30}\]|\.\w{1,20})?\.(?:to|cuda)\("
+    r"|(?<![\w.])(?:tokenizer|tok|processor|feature_extractor|torch\.tensor|torch\.from_numpy"
+    r"|transform)\([^()]{0,160}\)\.(?:to|cuda)\("
+)
+"""Inputs that are moved to the device: no phase of its own, and no move of a model."""
 _PLAIN_CALL = re.compile(
     r"^(?:[\w, *]{1,60}=\s*)?(?:self\.)?"
     r"(?!(?:load|build|create|get|make|init|setup|prepare|save|compile|wrap|quantize)_?)"
@@ -55,6 +74,8 @@ class Passage:
     scope: tuple[int, int]
     figures: dict[str, int | float]
     facts: Facts
+    tensor_at: int = -1
+    """Where the call stands that tells which tensor failed; -1 where none does."""
 
     def find(self, written: str) -> tuple[int, int] | None:
         """Begin and end of the last place of a phrase in the squeezed text."""
@@ -85,14 +106,17 @@ def read(text: str) -> Passage:
     first, last = trace.scope(lines, said.line) if said else whole
     scope = squeezed.start(first), squeezed.start(last)
     told = figures(squeezed.text, said) if said else {}
-    values: dict[str, Value] = {**told, **_settled(lines, squeezed, scope, described)}
+    values: dict[str, Value] = {**told, **_settled(lines, squeezed, (first, last), described)}
+    tensor_at = -1
     if said:
-        values |= _of_message(said, told, squeezed)
+        values |= {**_of_message(said, told, squeezed), "tells": tells(lines)}
         values |= _of_code(lines, first, last, values)
     if said and described and sum(name.endswith("_bytes") for name in told) <= FEW and (told_of := situation(lines)):
         values["told"] = told_of
+        if failed := tensor(lines, first, last, last_shape(squeezed.text, said)):
+            values["tensor"], tensor_at = failed[0], squeezed.start(failed[1])
     known = {f"text.{name}": Known(value, "the text") for name, value in values.items() if name in _DECLARED}
-    return Passage(lines, squeezed, said, scope, told, Facts(known))
+    return Passage(lines, squeezed, said, scope, told, Facts(known), tensor_at)
 
 
 def _told(lines: tuple[Line, ...], squeezed: Squeezed) -> Said | None:
@@ -108,6 +132,7 @@ _DECLARED = {declaration.name.removeprefix("text.") for declaration in TEXT}
 
 
 def _settled(lines: tuple[Line, ...], squeezed: Squeezed, scope: tuple[int, int], described: bool) -> dict[str, Value]:
+    """What is read without the message; `scope` are the lines that tell where it failed."""
     found: dict[str, Value] = {
         "settings": settings(squeezed.text),
         "cuda_build": bool(_CUDA_BUILD.search(squeezed.text)),
@@ -117,7 +142,11 @@ def _settled(lines: tuple[Line, ...], squeezed: Squeezed, scope: tuple[int, int]
         found |= complaints(" ".join(line.bare for line in lines))
     elif len(lines) <= LONGEST_DESCRIPTION:
         found["fewer_gpus_fine"] = fine_on_fewer(" ".join(line.shown for line in lines))
-    during = phase(squeezed.text, *scope)
+    first, last = scope
+    during = phase(squeezed.text, squeezed.start(first), squeezed.start(last))
+    if during == "to_device":
+        rest = squeeze(" ".join(_INPUT_MOVES.sub("", line.bare) for line in lines[first:last]))
+        during = phase(rest, 0, len(rest))
     return found if during is None else {**found, "phase": during}
 
 
@@ -131,15 +160,15 @@ def _of_message(said: Said, told: dict[str, int | float], squeezed: Squeezed) ->
 
 def _of_code(lines: tuple[Line, ...], first: int, last: int, values: dict[str, Value]) -> dict[str, Value]:
     """What the user's own lines show: results that are collected, a model called outside any gradient switch."""
-    own = trace.own_code(lines, first, last)
+    own = [_COMMENT.sub("", code) for code in trace.own_code(lines, first, last)]
     shown = values.get("settings")
-    quiet = isinstance(shown, tuple) and "no_grad" not in shown
+    quiet = isinstance(shown, tuple) and "no_grad" not in shown and values.get("message") not in _NO_AUTOGRAD
     calls = [code for code in own if _PLAIN_CALL.match(code) and not code.startswith(("class ", "def "))]
     return {
         "model_loads": model_loads(lines[first:last]),
         "uneven_devices": uneven_devices(lines),
         "interactive": any(_INTERACTIVE.match(line.bare) for line in lines[first:last]),
-        "collects_outputs": any(_APPENDS.search(code) for code in own),
+        "collects_outputs": any(_APPENDS.search(code) and not _TO_HOST.search(code) for code in own),
         "plain_call": bool(calls) and quiet and not _trains(lines[first:last], values),
     }
 

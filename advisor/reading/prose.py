@@ -14,7 +14,7 @@ LONGEST_STORY = 12_000
 """Characters of a description that are looked at."""
 ALIKE = 0.25
 """Times that grow like the batch: the time of one sample differs by at most this share between the sizes told."""
-FULL, ROOM = 0.85, 0.6
+FULL, ROOM = 0.85, 0.7
 """A device is full, and has room, at these shares of its memory in a table."""
 
 _SLOW = "|".join(
@@ -82,6 +82,11 @@ DOUBLE = (1.8, 2.2)
 """Two sizes of which one is this many times the other are those of one model in 32 and in 16 bits."""
 _UNITS = {"m": 60.0, "s": 1.0}
 _TABLE = re.compile(r"(\d{1,7})\s?Mi?B\s?/\s?(\d{3,7})\s?Mi?B", re.IGNORECASE)
+_SHORT_TABLE = re.compile(
+    r"(?:gpu|cuda|card"
+    r"|device)[ :#]{0,2}\d{1,2}\W{1,3}(\d{1,3}(?:\.\d{1,2})?)\s?(?:Gi?B?)?\s?/\s?(\d{1,3}(?:\.\d{1,2})?)\s?Gi?B?",
+    re.IGNORECASE,
+)
 _LOADS = re.compile(
     r"^(?:>>>\s?)?[\w., ]{1,60}=\s?(?:\w{1,60}\.)?(?:\w{0,60}(?:Model|Pipeline)\w{0,60}\.from_pretrained\(|pipeline\()"
 )
@@ -167,7 +172,8 @@ def _seconds(value: str, unit: str) -> float:
 
 def uneven_devices(lines: Sequence[Line]) -> bool:
     """A table of used and whole memory in which one device is nearly full while another has room."""
-    shares = [int(used) / int(whole) for line in lines for used, whole in _TABLE.findall(line.bare) if int(whole)]
+    rows = [row for line in lines for form in (_TABLE, _SHORT_TABLE) for row in form.findall(line.bare)]
+    shares = [float(used) / float(whole) for used, whole in rows if float(whole)]
     return len(shares) >= 2 and max(shares) >= FULL and min(shares) <= ROOM
 
 

@@ -1,0 +1,62 @@
+"""Which observations the prose around a memory failure tells, and what a table of processes in it shows."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from advisor.reading.cleaning import Line
+from advisor.reading.observations import OBSERVATIONS
+
+LONGEST = 3_000
+"""Characters of prose that are looked at, at the beginning and again at the end."""
+_NOTOBSERVATIONS = re.compile(r"^File \S|site-packages|dist-packages|^\s*[\^~]+\s*$|^Traceback \(")
+_FIGURES = re.compile(
+    r"tried to allocate [\d.]{1,12} \w{1,5}(?:\. gpu| \(gpu).{0,900}"
+    r"(?:fragmentation|environment-variables\)|by pytorch\)?|cached\)|unallocated\.)"
+)
+"""A message of PyTorch with its figures, which tells nothing in anybody's own words."""
+
+# A row of nvidia-smi: device, process, type, name, size.
+_PROCESS_ROW = re.compile(
+    r"\|?\s*(\d{1,2})\s+(?:\S{1,4}\s+\S{1,4}\s+)?(\d{1,8})\s+(?:M\+)?(?:C\+G|C)\s+\S.{0,200}?\s(\d{1,6})\s?MiB"
+)
+MUCH_MIB = 2048
+
+
+def tells(lines: Sequence[Line]) -> tuple[str, ...]:
+    """The names of what the text tells, in the order of the table."""
+    story = _story(line.bare for line in lines)
+    found = [
+        name
+        for name, words, written in OBSERVATIONS
+        if any(word in story for word in words.split("|")) and _pattern(written).search(story)
+    ]
+    if "held_elsewhere" not in found and _crowded(lines):
+        found.append("held_elsewhere")
+    return tuple(found)
+
+
+def _crowded(lines: Sequence[Line]) -> bool:
+    """Whether a table of nvidia-smi lists several processes on one device, one of them with much memory."""
+    rows = [row.groups() for line in lines if "MiB" in line.bare and (row := _PROCESS_ROW.match(line.bare))]
+    sizes: dict[str, dict[str, int]] = {}
+    for device, number, size in rows:
+        sizes.setdefault(device, {})[number] = int(size)
+    return any(len(held) > 1 and max(held.values()) >= MUCH_MIB for held in sizes.values())
+
+
+@lru_cache(maxsize=len(OBSERVATIONS))
+def _pattern(written: str) -> re.Pattern[str]:
+    return re.compile(written)
+
+
+def _story(lines: Iterable[str]) -> str:
+    """What is no traceback, in small letters: the beginning, and of a long text the end as well."""
+    told: list[str] = []
+    below_frame = False
+    for line in lines:
+        if line and not below_frame and not _NOTOBSERVATIONS.search(line):
+            told.append(line.lower())
+        below_frame = line.startswith("File ")
+    text = _FIGURES.sub(" ", " ".join(told))
+    return text if len(text) <= 2 * LONGEST else f"{text[:LONGEST]}. {text[-LONGEST:]}"
