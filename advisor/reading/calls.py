@@ -48,7 +48,7 @@ _LOGITS = re.compile(
     r"|\bvocab|\blm_head|logsumexp"
 )
 _NO_VOCABULARY = re.compile(
-    r"\bpreds?\b|nested|gather|\.cat\(|concat|append|attn_logits|attention_logits|router_logits|gate_logits|logits_to_keep|router"
+    r"preds\b|\.add\(|nested|gather|\.cat\(|concat|append|attn_logits|attention_logits|router_logits|gate_logits|logits_to_keep|router"
 )
 _OPERATOR = re.compile(r"op_name=\"?([^\"\s]{1,400})|\[\[\{?\{?node ([\w./-]{1,300})")
 _TRAINS = re.compile(r"gradient|transpose\(jvp|optimi[sz]er|train", re.IGNORECASE)

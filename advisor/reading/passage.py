@@ -111,10 +111,10 @@ def read(text: str) -> Passage:
     if said:
         values |= {**_of_message(said, told, squeezed), "tells": tells(lines)}
         values |= _of_code(lines, first, last, values)
-    if said and described and sum(name.endswith("_bytes") for name in told) <= FEW and (told_of := situation(lines)):
-        values["told"] = told_of
         if failed := tensor(lines, first, last, last_shape(squeezed.text, said)):
             values["tensor"], tensor_at = failed[0], squeezed.start(failed[1])
+    if said and described and sum(name.endswith("_bytes") for name in told) <= FEW and (told_of := situation(lines)):
+        values["told"] = told_of
     known = {f"text.{name}": Known(value, "the text") for name, value in values.items() if name in _DECLARED}
     return Passage(lines, squeezed, said, scope, told, Facts(known), tensor_at)
 
