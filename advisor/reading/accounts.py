@@ -15,49 +15,44 @@ from advisor.reading.situations import SITUATIONS
 LONGEST = 6_000
 """Characters of an account that are looked at."""
 _RAN_OUT = re.compile(
-    r"\boutofmemory\w*|"
-    r"\b(?:gpu |cuda |v?ram |hip |mps )?oom(?:s|ed|'d|ing|-?killed)?\b"
-    r"|\bout[- ]of[- ](?:(?:cuda|gpu|device|video|graphics|system|host|cpu|main|its) )?(?:memory|v?ram|mem)\b"
-    r"|\b(?:memory|vram|ram|card|gpu)(?: \d)? (?:\w+ )?(?:(?:completely|totally|quickly) )?"
-    r"(?:full|exhausted|used up|overflow\w*|explodes|blows up|runs full|fills up)\b"
-    r"|\b(?:not enough|insufficient|lack of|exceeds?(?: \w+){0,2}|overflows?(?: \w+)?|too little|no more) "
-    r"(?:(?:cuda|gpu|device|video|free) )?(?:memory|v?ram)\b"
-    r"|\b(?:can'?t|cannot|could not|couldn'?t|fails? to|failed to|unable to) allocate\b"
-    r"|(?:显存|内存|VRAM|memory)\s?(?:不足|不够|溢出|爆了?|炸了?|耗尽)|爆\s?(?:显存|内存|VRAM|了显存)|(?:显存"
-    r"|VRAM)\s?(?:直接|就|又)\s?爆"
-    r"|(?:speicher|vram|ram)(?: \w+){0,3} (?:läuft|lief|geht|ging|ist|reicht|war) (?:\w+ ){0,3}(?:voll|aus|nicht)"
-    r"|(?:läuft|lief|geht|ging|reicht) (?:\w+ ){0,4}(?:speicher|vram|ram) (?:\w+ )?(?:voll|aus|nicht|über)\b"
-    r"|не хватает (?:видео)?памяти|(?:видео)?памяти не хватает|нехватк\w{1,3} (?:видео)?памяти"
-    r"|(?:закончилась|заканчивается|кончается|переполня\w+) (?:видео)?память|по памяти"
-    r"|mémoire (?:\w+ )?(?:insuffisante|saturée|pleine)|(?:plus|manque) de (?:mémoire|vram)"
-    r"|(?:sin|falta de) (?:memoria|vram)|memoria (?:\w+ )?(?:insuficiente|llena)|(?:sem|falta de) memória"
-    r"|estoura a (?:memória|vram)|(?:メモリ|VRAM)(?:ー)?(?:不足|が足り|が溢れ)",
+    r"\boutofmemory\w*|\b(?:gpu |cuda |v?ram |hip |mps )?oom(?:s|ed|'d|ing|-?killed)?\b|\bout[- ]of[- ](?:(?:cuda"
+    r"|gpu|device|video|graphics|system|host|cpu|main|its) )?(?:mem\w{2,5}y|v?ram|mem)\b|\b(?:memory|vram|ram|card"
+    r"|gpu)(?: \d)? (?:\w+ )?(?:(?:completely|totally|quickly) )?(?:full|exhausted|used up|overflow\w*|explodes"
+    r"|blows up|runs full|fills up|filled up|gets filled)\b|\b(?:not enough|insufficient|lack of"
+    r"|exceeds?(?: \w+){0,2}|overflows?(?: \w+)?|too little|no more) (?:(?:cuda|gpu|device|video|free) )?(?:memory"
+    r"|v?ram)\b|\b(?:can'?t|cannot|could not|couldn'?t|fails? to|failed to|unable to) allocate\b|(?:显存|内存|VRAM"
+    r"|memory)\s?(?:不足|不够|溢出|爆了?|炸了?|耗尽)|爆\s?(?:显存|内存|VRAM|了显存)|(?:显存|VRAM)\s?(?:直接|就"
+    r"|又)\s?爆|(?:speicher|vram|ram)(?: \w+){0,3} (?:läuft|lief|geht|ging|ist|reicht|war) (?:\w+ ){0,3}(?:voll|aus"
+    r"|nicht)|(?:läuft|lief|geht|ging|reicht) (?:\w+ ){0,4}(?:speicher|vram|ram) (?:\w+ )?(?:voll|aus|nicht|über)\b"
+    r"|не хватает (?:видео)?памяти|(?:видео)?памяти не хватает|нехватк\w{1,3} (?:видео)?памяти|(?:закончилась"
+    r"|заканчивается|кончается|переполня\w+) (?:видео)?память|по памяти|mémoire (?:\w+ )?(?:insuffisante|saturée"
+    r"|pleine)|(?:plus|manque) de (?:mémoire|vram)|(?:sin|falta de) (?:memoria|vram)"
+    r"|memoria (?:\w+ )?(?:insuficiente|llena)|(?:sem|falta de) memória|estoura a (?:memória|vram)|(?:メモリ"
+    r"|VRAM)(?:ー)?(?:不足|が足り|が溢れ)",
     re.IGNORECASE,
 )
 # What stands right before a mention that tells of no failure, and sentences that only ask.
 _DENIED = re.compile(
     r"(?:\b(?:no|not|never|rid of|without|avoid\w*|prevent\w*|instead of|nor|neither|catch\w*|handl\w+|risk\w*"
-    r"|before|fix\w*"
-    r"|solv\w+|would|might|could|may|against|difference between|what is|what does|mean\w* of|kein\w*|ohne|called"
-    r"|named|if you|when you|you|estimat\w+|simulat\w+|detect\w*|report\w*|test\w*)"
-    r"|n't|n’t)(?: [\w'-]+){0,4} (?:[\w.]{1,30}\.)?$",
+    r"|before|fix\w*|solv\w+|would|might|could|may|against|difference between|what is|what does|mean\w* of|kein\w*"
+    r"|ohne|called|named|if you|when you|you|estimat\w+|simulat\w+|detect\w*|report\w*|test\w*)|n't"
+    r"|n’t)(?: [\w'-]+){0,4} [`'(]?(?:[\w.]{1,30}\.)?$",
     re.IGNORECASE,
 )
 _ASKS = re.compile(
     r"^\W{0,3}(?:(?:and|so|but|or) )?(?:will|would|can|could|should|may|is it|is the|are the|does the|do you"
-    r"|is there|are there|does anyone|has anyone"
-    r"|how much|how many|how do|how can|how to|do i|which|what)\b[^?]{0,400}\?\s*$",
+    r"|is there|are there|does anyone|has anyone|how much|how many|how do|how can|how to|do i|which"
+    r"|what)\b[^?]{0,400}\?\s*$",
     re.IGNORECASE,
 )
 _REPORTS = re.compile(
     r"\b(?:why|how come|normal|expected|i (?:get|got|see|run|keep|always)|i'm getting|keeps?|always|every time"
-    r"|it (?:is|goes"
-    r"|runs|gets|ooms|dies|always))\b",
+    r"|it (?:is|goes|runs|gets|ooms|dies|always))\b",
     re.IGNORECASE,
 )
 _OVER = re.compile(
-    r"\b(?:is|are|was|has been|went|now) (?:gone|away|fixed|solved|resolved)\b|\bno (?:more|longer)\b"
-    r"|\b(?:fixed|solved) (?:it|now|by|that)\b|\bnothing fail\w*|\bno (?:error|crash)|\bfinished\b|\bworks now\b",
+    r"\b(?:is|are|was|has been|went|now) (?:gone|away|fixed|solved|resolved)\b|\bno (?:more|longer)\b|\b(?:fixed"
+    r"|solved) (?:it|now|by|that)\b|\bnothing fail\w*|\bno (?:error|crash)|\bfinished\b|\bworks now\b",
     re.IGNORECASE,
 )
 # A program that ends while memory grows, without the word for it.
@@ -71,21 +66,20 @@ _GROWS = re.compile(
     re.IGNORECASE,
 )
 _GENERAL = re.compile(
-    r"\b(?:an?|any|the) (?:cuda )?(?:out[- ]of[- ]memory|oom)(?:[- ]?(?:error|exception|message"
-    r"|killer)s?)?(?: \w+){0,6}? "
-    r"(?:does not|doesn't|do not|can|may|usually|often|always|means?|is raised|indicates|occurs|happens when)\b"
-    r"|(?:out[- ]of[- ]memory|oom) (?:errors|exceptions|failures|problems|issues|crashes) (?:are|can|do|often"
-    r"|usually|happen|in)\b"
-    r"|^\W{0,3}(?:if|whenever|in case) (?:the |your |a )?(?:gpu|vram|memory|card|device|process|job)\b"
-    r"|^\W{0,3}(?:tips?|notes?|faq|changelog|release notes|docs?|documentation|added?|fix(?:es|ed)?|feature|chapter)\b",
+    r"\b(?:an?|any) (?:cuda )?(?:out[- ]of[- ]memory|oom)(?:[- ]?(?:error|exception|message"
+    r"|killer)s?)?(?: \w+){0,6}? (?:does not|doesn't|do not|can|may|usually|often|always|means?|is raised|indicates"
+    r"|occurs|happens when)\b|(?:out[- ]of[- ]memory|oom) (?:errors|exceptions|failures|problems|issues"
+    r"|crashes) (?:are|can|do|often|usually|happen|in)\b|^\W{0,3}(?:if|whenever|in case) (?:the |your |a )?(?:gpu"
+    r"|vram|memory|card|device|process|job)\b|^\W{0,3}(?:tips?|notes?|faq|changelog|release notes|docs?"
+    r"|documentation|added?|fix(?:es|ed)?|feature|chapter)\b",
     re.IGNORECASE,
 )
 # Words of sentences, which logs and lists lack.
 _SENTENCES = re.compile(
     r"\b(?:i|i'm|i've|my|me|we|our|it|its|it's|is|are|was|the|a|an|when|while|why|after|but|with|without|on|in|to"
-    r"|and|of"
-    r"|this|that|if|then|as|for|at|already|even|still|always|every|each|only|again|ich|und|der|die|das|mit|nicht|ist"
-    r"|на|не|при|что|и|в|с|je|le|la|les|est|avec|el|los|con|que|en|no|se|o|os|um|uma|com)\b|[\u3040-\u9fff]",
+    r"|and|of|over|have|has|goes|by|from|one|ok|gives|gets|no|there|any|some|all|both|like|just|too|so|or|than|per"
+    r"|fine|this|that|if|then|as|for|at|already|even|still|always|every|each|only|again|ich|und|der|die|das|mit"
+    r"|nicht|ist|на|не|при|что|и|в|с|je|le|la|les|est|avec|el|los|con|que|en|no|se|o|os|um|uma|com)\b|[\u3040-\u9fff]",
     re.IGNORECASE,
 )
 SENTENCE_WORDS = 3
@@ -100,8 +94,9 @@ _HOST = re.compile(
     re.IGNORECASE,
 )
 _KILLED = re.compile(
-    r"\b(?:just|only) (?:says |prints |shows )?\W?killed\b|\b(?:is|gets|got|was|been"
-    r"|being) killed\b|\b(?:oom[- ]?)?killed\b|\boom[- ]?killer\b|\bkernel dies\b",
+    r"\b(?:just|only) (?:says |prints |shows )?\W?killed\b|\b(?:is|gets|got|was|been|being) killed\b|\b(?:kernel"
+    r"|session)\b[^.]{0,40}\b(?:dies|died|restarts|crash\w*)|\b(?:oom[- ]?)?killed\b|\boom[- ]?killer\b"
+    r"|\bkernel dies\b",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?。？！])\s+|\n{2,}")

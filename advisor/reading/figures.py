@@ -84,7 +84,7 @@ _ENGINE = (
     ("kv_needed_bytes", "isneeded", rf"{AMOUNT}(?:of)?kvcache(?:memory)?isneeded"),
     ("kv_available_bytes", "availablekvcachememory", rf"availablekvcachememory\({AMOUNT}\)"),
     ("desired_bytes", "desiredgpumemoryutilization", rf"desiredgpumemoryutilization\([\d.]{{1,10}},{AMOUNT}\)"),
-    ("total_bytes", "total_gpu_memory", rf"total_gpu_memory\({AMOUNT}\)"),
+    ("total_bytes", "total_gpu_memory", rf"total_gpu_memory[(=]{AMOUNT}"),
     ("model_weights_bytes", "", rf"(?:modelloadingtook|loadingmodelweightstook|modelweightstake){AMOUNT}"),
     ("installed_bytes", "vram", r"vram:(\d{3,8})(m)0x"),
     ("installed_bytes", "-smi", rf"-smi(?:shows|says|reports|gives|sees|lists){AMOUNT}(?!used|inuse|free|of|on|for|/)"),

@@ -71,6 +71,7 @@ FORMS = (
     Form("library", "gpu_oom", (
         "cupy.cuda.memory.OutOfMemoryError", "Out of memory allocating <n> bytes", "Out of memory error on GPU <n>",
         "cudaMalloc retry failed: out of memory", "std::bad_alloc: out_of_memory: CUDA error",
+        "out_of_memory: RMM failure",
         "cudaMalloc ... out of memory", "CUDA failed with error out of memory",
         "NVML_SUCCESS == r INTERNAL ASSERT FAILED", "DriverAPI::get()->nvmlInit_v2_() INTERNAL ASSERT FAILED",
         "Requested amount of GPU memory (<n>", "could not be allocated. There may not be enough free memory")),
