@@ -10,6 +10,7 @@ OWN_CONTEXT = 2 * 2**30
 SMALLEST_CONTEXT = 2**30
 """Bytes that a context takes at least once kernels are loaded (0.3 to 1.5 GiB, by device and version)."""
 SMALLEST_SQUARE = 64
+MOST_HEADS, LONG_SIDE = 48, 1024
 CARVED = 0.75
 """A device of less than this share of what is installed lacks more than drivers and firmware keep for themselves."""
 FILLED = 0.85
@@ -48,11 +49,20 @@ def derive(figures: Figures, listed: Sequence[int], shape: Sequence[int]) -> dic
         found |= _unaccounted(figures, listed, total, free, held)
     found |= _against_hardware(figures, total)
     if len(shape) >= 2:
-        found["square_tensor"] = shape[-1] == shape[-2] >= SMALLEST_SQUARE
+        found["square_tensor"] = _is_square(shape)
     others = _count(figures, "other_allocations_bytes")
     if others is not None and allocated is not None:
         found["others_exceed_tensors"] = others > allocated
     return found
+
+
+def _is_square(shape: Sequence[int]) -> bool:
+    """Whether a tensor has the form of attention scores. Feature maps are square as well: they have many channels and
+    short sides where attention has some heads or long ones."""
+    side = shape[-1]
+    if side != shape[-2] or side < SMALLEST_SQUARE:
+        return False
+    return len(shape) < 4 or shape[1] <= MOST_HEADS or side >= LONG_SIDE
 
 
 def _against_hardware(figures: Figures, total: int | None) -> dict[str, Value]:

@@ -18,6 +18,7 @@ _FAILS = (
 )
 _ONE = r"(?:is |of |size )*(?:already |just |only |even |still |as low as )*(?:=|:|at|to)? ?(?:1\b(?!\.\d)|one\b)"
 _USES = r"(?:run|call|time|try|request|image|generation|trial|attempt|prompt|song|inference|picture|video|round|job)"
+_ROUND = r"(?:fold|trial|run|image|prompt|request|video|song|job|experiment|config)"
 _CELL = (
     r"(?:it|them|this|that|everything"
     r"|(?:the |this |that )?(?:very )?(?:same )?(?:cell|call|code|function)(?: \d{1,3})?)"
@@ -27,11 +28,12 @@ _CELL = (
 OBSERVATIONS: tuple[tuple[str, str, str], ...] = (
     (
         "rerun",
-        "again|restart|second|fresh|new p|release|freed|next|重|再|释放|перезапус|повторн|neustart|zweite|再起動",
-        rf"restart\w{{0,3}}(?!\w*{_NEAR}(?:n't|not|no\b|still|same)){_GAP}(?:{_WORKS}|again|each time|every time)"
+        "again|restart|second|fresh|new p|release|freed|next|fold|trial|earlier|previous|alone|third"
+        "|重|再|释放|перезапус|повторн|neustart|zweite|再起動",
+        rf"restart\w{{0,3}}(?!(?:[^.]|\.(?=\w)){{0,42}}?(?:n't|not|no\b|nothing|still|same)){_GAP}(?:{_WORKS}|again"
+        rf"|each time|every time)"
         rf"|(?:{_WORKS}){_GAP}after (?:a |the |every )?(?:\w{{1,10}} )?restart"
-        rf"|\b(?:have|had|need) to restart\b|\brestart\w{{0,3}} (?:the |my )?(?:kernel|runtime|notebook|app|session)"
-        rf"{_GAP}(?:{_WORKS})"
+        r"|\b(?:have|had|need) to restart\b"
         rf"|\b(?:ran|run|rerun|re-?ran|re-?run|running|execut\w{{1,3}}|call\w{{0,3}}) {_CELL} (?:again|twice"
         rf"|a second time)"
         rf"|first (?:{_USES}|one|cell|model)\b{_GAP}(?:{_WORKS}){_GAP}(?:second|next|2nd|another"
@@ -39,6 +41,11 @@ OBSERVATIONS: tuple[tuple[str, str, str], ...] = (
         rf"|(?:{_WORKS}) (?:only |exactly )?(?:once|(?:the |on the |for the |only the )?first {_USES})\b"
         rf"|(?:second|2nd|third|next) {_USES}\b{_GAP}(?:same|this|a) (?:notebook|process|session|kernel|python)"
         rf"|\b(?:new|fresh|separate|clean) (?:process|python|kernel|session|interpreter|runtime)\b{_GAP}(?:{_WORKS})"
+        rf"|\b{_ROUND}s? ?#?[1-9]\b{_GAP}(?:{_WORKS}|{_FAILS}){_GAP}\b{_ROUND}s? ?#?[1-9]\b"
+        rf"|\b(?:each|single|any|every|one) {_ROUND}\b{_NEAR}(?:alone|own process|by itself)|\bafter the (?:second"
+        rf"|third|2nd|3rd)"
+        r" (?:click|reload|image|request|song|video|job|prompt)|memory (?:from|of) (?:the |my )?(?:earlier|previous"
+        r"|last|first|old)"
         r"|(?:not|never|isn't|wasn't) (?:being )?(?:freed|released)|old (?:model|objects?) (?:stays?|still|remains?)"
         r"|(?:previous|last|earlier|first) (?:model|run|cell|load\w{0,3}) (?:is|was) (?:still|never|not)"
         r"|重启(?:[^.]){0,16}(?:正常|可以|好了|没问题|就行)|再(?:跑|运行|执行|试)一次|没有?(?:被)?释放|重开(?:[^.]){0,20}正常"
@@ -63,7 +70,9 @@ OBSERVATIONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "no_grad_absent", "grad|inference_mode",
-        rf"\b(?:no|(?<!with and )(?<!with or )without|forgot|forgotten|missing|lacks?|miss|omitted|removed|not (?:in"
+        rf"(?:без|忘(?:了|记)?加?|没(?:有)?(?:用|加)?|\bohne|\bsans|\bsin|n't use|not use|didn't use|n't have)(?:[^.]"
+        rf"|\.(?=\w)){{0,24}}?(?:no_grad|inference_mode)"
+        rf"|\b(?:no|(?<!with and )(?<!with or )without|forgot|forgotten|missing|lacks?|miss|omitted|removed|not (?:in"
         rf"|inside|using|wrapped))\b{_GAP}"
         rf"(?:no_grad|inference_mode|no grad\b)|(?:no_grad|inference_mode)(?:\(\))?{_NEAR}(?:was |is "
         rf"|were )?(?:missing|absent|forgotten"
@@ -96,8 +105,6 @@ OBSERVATIONS: tuple[tuple[str, str, str], ...] = (
         rf"|\b(?:smaller|reduc\w{{1,3}}|half|halv\w{{1,3}}|lower\w{{0,3}}) (?:of )?(?:the )?batch{_GAP}(?:{_WORKS})"
         rf"|\bwith (?:batch )?\d{{1,4}} it (?:{_WORKS})|batch(?:[^.]){{0,30}}(?:{_WORKS})(?:[^.]){{0,30}}\d{{2,4}}",
     ),
-    ("batch_of_one", "batch|bs", rf"\b(?:micro[ _-]?)?batch(?:[ _-]?size)? ?{_ONE}|\bbs ?= ?1\b"
-    rf"|\bbatch[- ]of[- ]one\b"),
     (
         "long_input", "token|long|context|document|字",
         rf"\b\d{{2,4}}[ ,]?(?:k|000|\d{{3}})[- ]?(?:long )?tokens?\b{_GAP}\b(?:document|prompt|input|context|file|book"
@@ -105,10 +112,6 @@ OBSERVATIONS: tuple[tuple[str, str, str], ...] = (
         rf"|\b(?:document|prompt|input|context|file|book|text|contract|article"
         rf"|transcript)s?\b{_GAP}\b\d{{2,4}}[ ,]?(?:k|000|\d{{3}})[- ]?tokens"
         r"|\b(?:one|a|single|very) (?:very )?long (?:document|prompt|input|context|file|book|text|contract)",
-    ),
-    (
-        "short_is_fine", "short|smaller",
-        rf"\bshort(?:er)? (?:document|prompt|input|context|file|book|text|contract|one)s?\b{_NEAR}(?:{_WORKS})",
     ),
     (
         "large_picture", "x|pixel|resolution|4k|8k|image|tile|video",
@@ -185,6 +188,16 @@ OBSERVATIONS: tuple[tuple[str, str, str], ...] = (
         r"|set_device\([1-9]\)(?:[^.]){0,40}(?:works|helps|fixes)",
     ),
     (
+        "on_later_device", "cuda:|gpu",
+        r"\b(?:model|everything|tensors?|inputs?|layer|data|all of it|x|it)\b.{0,30}?\b(?:on|to) \W{0,2}(?:cuda:"
+        r"|gpu ?)[1-9]\b"
+        r"|(?:cuda:|gpu ?)[1-9]\b.{0,12}\bwhere\b",
+    ),
+    (
+        "first_device_full", "cuda:0|gpu 0|gpu0",
+        r"(?:cuda:|gpu ?)0\b.{0,40}?\b(?:full|used|busy|occupied|taken|someone|another)\b",
+    ),
+    (
         "calibrating", "calib",
         rf"\bcalibrat\w{{2,4}} (?:samples?|set|data\w{{0,3}}|examples?)|\bnsamples\b|num_calibration{_NEAR}\d",
     ),
@@ -198,12 +211,6 @@ OBSERVATIONS: tuple[tuple[str, str, str], ...] = (
         r"|\.(?=\d)){0,60}?\d ?[gm]i?b|别人|其他(?:人|进程|程序)|被占(?:满|用)"
         r"|другой процесс|другим процессом|anderer prozess|(?:ollama|vllm|comfyui|game|browser|chrome) (?:is "
         r"|was )?(?:still )?(?:running|open)",
-    ),
-    (
-        "nobody_else", "no other|nothing else|only|empty|no process",
-        r"\bno(?:thing| other| one)? (?:else )?(?:process\w{0,2}|program|else)?(?: is)? ?(?:running|using|on)\b"
-        r"|\bonly (?:this|my|one) (?:\w{1,8} )?(?:python|process)"
-        r"|\bno (?:other )?(?:running )?process",
     ),
     (
         "mid_generation", "turn|chat|token|message|conversation|history|answer|generat|轮",

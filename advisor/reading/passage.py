@@ -33,7 +33,7 @@ FEW = 1
 SPOKEN = ("torch", "torch_bare", "class_only", "prose")
 """Forms that people also write in sentences of their own."""
 _TO_HOST = re.compile(r"\.(?:cpu|item|numpy|tolist)\(|\.to\(\W{0,2}cpu|\bdecode\(")
-_COMMENT = re.compile(r"\s+#.*$")
+_COMMENT = re.compile(r"\s{1,40}#.*$")
 _NO_AUTOGRAD = ("xla", "tensorflow", "tensorflow_pool", "ggml", "onnxruntime")
 TRAINING = ("train_forward", "backward", "optimizer")
 LONGEST_DESCRIPTION = 60

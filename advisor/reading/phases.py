@@ -26,6 +26,7 @@ _PHASES: tuple[tuple[str, tuple[str, ...]], ...] = (
                 "selective_log_softmax", "logsumexp")),
     ("load", ("from_pretrained(", "load_state_dict", "load_checkpoint", "torch.load(", "_load_pretrained_model",
               "load_model(",
+              "in load_model", "in create_weights", "_initialize_model(", "in initialize_model",
               "set_module_tensor_to_device", "Loading checkpoint shards", "load_weights", "safe_open", "in __init__",
               "create_and_replace_params", "set_default_tensor_type", "nn.Linear(", "materialize", "init_weights",
               "__deepcopy__", "from_preset(", "load_params(", "in load_params", "load_file(",

@@ -18,7 +18,7 @@ _FIGURES = re.compile(
 
 # A row of nvidia-smi: device, process, type, name, size.
 _PROCESS_ROW = re.compile(
-    r"\|?\s*(\d{1,2})\s+(?:\S{1,4}\s+\S{1,4}\s+)?(\d{1,8})\s+(?:M\+)?(?:C\+G|C)\s+\S.{0,200}?\s(\d{1,6})\s?MiB"
+    r"\|?\s{0,8}(\d{1,2})\s{1,12}(?:\S{1,4}\s{1,8}\S{1,4}\s{1,12})?(\d{1,8})\s{1,12}(?:M\+)?(?:C\+G|C)\s{1,8}\S.{0,120}?\s(\d{1,6})\s?MiB"
 )
 MUCH_MIB = 2048
 
