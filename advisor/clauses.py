@@ -14,12 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-
-from packaging.version import InvalidVersion, Version
+from typing import TYPE_CHECKING
 
 from advisor.errors import Mistake
 from advisor.facts import Declaration, Facts, Kind, Unknown, Value, Vocabulary, typed
-from advisor.yaml_lines import Listing, Node, Table, Text
+from advisor.patterns import when_used
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+    from advisor.yaml_lines import Node
 
 
 class Operator(Enum):
@@ -38,8 +42,8 @@ class Operator(Enum):
 
 _OF_LISTS = (Operator.HAS, Operator.LACKS)
 _ORDERED = (Kind.COUNT, Kind.NUMBER, Kind.VERSION)
-_FLAG = re.compile(r"(not\s+)?([a-z][\w.]*)")
-_COMPARISON = re.compile(r"([a-z][\w.]*)\s*(==|!=|>=|<=|>|<|\bin\b|\bhas\b|\blacks\b)\s*(.+)", re.DOTALL)
+_FLAG = when_used(r"(not\s+)?([a-z][\w.]*)")
+_COMPARISON = when_used(r"([a-z][\w.]*)\s*(==|!=|>=|<=|>|<|\bin\b|\bhas\b|\blacks\b)\s*(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,12 @@ def clauses_of(condition: Condition) -> tuple[Clause, ...]:
 
 
 def parse_conditions(
-    items: tuple[Node, ...], vocabulary: Vocabulary, shown: str, mistakes: list[Mistake]
+    items: "tuple[Node, ...]", vocabulary: Vocabulary, shown: str, mistakes: list[Mistake]
 ) -> tuple[Condition, ...]:
     """The conditions of a list in a rule file; what is wrong is added to `mistakes` as `shown:line`."""
+    # Imported here, as packaging is below: conditions of rules that are kept are judged without either.
+    from advisor.yaml_lines import Listing, Table, Text
+
     found: list[Condition] = []
     for item in items:
         match item:
@@ -165,6 +172,8 @@ def _judge_clause(clause: Clause, facts: Facts) -> bool | None:
 
 @cache
 def _version(text: str) -> "Version | str":
+    from packaging.version import InvalidVersion, Version
+
     try:
         return Version(text)
     except InvalidVersion:

@@ -6,13 +6,14 @@ terminal was closed.
 """
 
 import argparse
+import gc
 import importlib
 import os
 import re
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TypeAlias
 
 from advisor.errors import AdvisorError
@@ -22,8 +23,9 @@ DONE, NOT_SO, WRONG_REQUEST, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 70, 130, 14
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    parser = _parser(words[0] if words else "")
+    options = parser.parse_args(words)
     if options.command is None:
         parser.print_help(sys.stderr)
         return WRONG_REQUEST
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _terminated)
     try:
-        command = importlib.import_module(f"advisor.commands.{options.command}")
+        command = _imported(options.command)
         code: int = command.run(options)
         if sys.stdout is not None:  # closed by the caller: nothing was printed to it
             sys.stdout.flush()
@@ -50,9 +52,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception:
+        import traceback
+
         traceback.print_exc()
         print(_OUR_BUG, file=sys.stderr)
         return BUG
+
+
+def _imported(name: str) -> ModuleType:
+    """The module of a command. Nothing that an import makes is garbage: none is looked for meanwhile, and never among
+    what the first command of a process brought."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(f"advisor.commands.{name}")
+    finally:
+        if not gc.get_freeze_count():
+            gc.freeze()
+        if collecting:
+            gc.enable()
 
 
 def _terminated(number: int, _: object) -> None:
@@ -65,14 +83,18 @@ _OUR_BUG = (
 )
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(first: str) -> argparse.ArgumentParser:
+    """The parser of all commands, or only of the one that the first word names: the others cost time, say nothing."""
     parser = argparse.ArgumentParser(
         prog="perf-advisor",
         description="Makes Hugging Face Transformers models fit and run fast on this machine, and proves it.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for add in (_diagnose, _apply, _check, _explain, _run, _probe, _rule, _where, _demo):
+    # Without `prog`, argparse makes a formatter of help to find its own name.
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
+    every = (_diagnose, _apply, _check, _explain, _run, _probe, _rule, _where, _demo)
+    named = [add for add in every if add.__name__ == f"_{first}"]
+    for add in named or every:
         add(commands)
     return parser
 

@@ -10,7 +10,6 @@
 Anything else that escapes is a bug of this program and keeps its traceback.
 """
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -57,5 +56,7 @@ class PlanError(AdvisorError):
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice that looks most like `word`, for "did you mean"; None when none is close."""
+    import difflib  # only mistakes need it
+
     found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return found[0] if found else None

@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from packaging.version import InvalidVersion, Version
-
 from advisor.errors import MachineError, Mistake, nearest
 
 SCHEMA = 1
@@ -188,6 +186,9 @@ def typed(text: str, declaration: Declaration) -> Value:
 
 
 def _is_version(text: str) -> bool:
+    # Imported here: few facts are versions, and a text is explained in the time of a blink.
+    from packaging.version import InvalidVersion, Version
+
     try:
         Version(text)
     except InvalidVersion:

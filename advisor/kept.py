@@ -5,8 +5,8 @@ cannot be written to costs time, never an answer.
 """
 
 import contextlib
-import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,20 @@ LARGEST_BYTES = 50_000_000
 
 def question(*parts: Any) -> str:
     """The name under which an answer is kept: a hash of everything that the answer depends on."""
+    import hashlib  # loads OpenSSL: not for what is looked up by its name
+
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", errors="replace")).hexdigest()[:40]
+
+
+def state(paths: Iterable[Path]) -> list[Any]:
+    """The state of files: name, size and time of change of each; what is missing is left out. As JSON gives it back."""
+    found: list[Any] = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            seen = path.stat()
+            found.append([str(path), seen.st_size, seen.st_mtime_ns])
+    return found
 
 
 def read(kind: str, name: str) -> dict[str, Any] | None:

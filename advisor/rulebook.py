@@ -14,6 +14,7 @@ from advisor.clauses import parse_conditions
 from advisor.errors import Mistake, RulebookError, nearest
 from advisor.facts import Declaration, Fact, Facts, Known, Unknown, Vocabulary, plain_name, typed
 from advisor.rule import EVIDENCE, RUNGS, VERDICTS, Case, Change, ChangeValue, FactReference, Rule
+from advisor.shipped import shipped as shipped
 from advisor.yaml_lines import Reader, Table, Text, open_rule
 
 KEYS = (
@@ -31,13 +32,6 @@ def full_vocabulary() -> Vocabulary:
     """All facts that a rule may name: machine, model and estimate, the knobs, the workload, the script."""
     user = workload.DECLARATIONS + code_facts.DECLARATIONS
     return Vocabulary(vocabulary.DECLARATIONS + setup.declarations() + user)
-
-
-def shipped() -> Path:
-    """The folder of the rules that come with the program: inside the package (a wheel), else beside it (a checkout)."""
-    package = Path(__file__).resolve().parent
-    inside = package / "rules"
-    return inside if inside.is_dir() else package.parent / "rules"
 
 
 def load(*folders: Path) -> tuple[Rule, ...]:

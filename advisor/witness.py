@@ -5,16 +5,14 @@ Pure: the text was read before, the machine is handed in.
 """
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 
 from advisor.amounts import size
-from advisor.estimate import devices
-from advisor.estimate.room import CONTEXT_BYTES
 from advisor.facts import Fact, Facts, Known, Unknown, Value
+from advisor.patterns import when_used
 from advisor.reading import Passage
 
 SAME_CARD = 0.06
@@ -23,7 +21,7 @@ TRAINING = ("train_forward", "backward", "optimizer")
 LARGEST = 10_000_000
 MOST_LINES = 200
 """Lines with a maker's name that are searched for a card's: a log may name its cards in every line."""
-_MAKERS = re.compile("nvidia|geforce|tesla|rtx|quadro|radeon|instinct")
+_MAKERS = when_used("nvidia|geforce|tesla|rtx|quadro|radeon|instinct")
 
 # Knob, value, the setting that shows it, and the phrases that give its place.
 _SHOWN: tuple[tuple[str, Value, str | None, tuple[str, ...]], ...] = (
@@ -43,11 +41,14 @@ _SHOWN: tuple[tuple[str, Value, str | None, tuple[str, ...]], ...] = (
     ("device_map", "balanced", "device_map", ("device_map=balanced,", "device_map=balanced)")),
     ("device_map", "sequential", "device_map", ("device_map=sequential",)),
 )  # fmt: skip
+# Field, words of which one stands in every line that states it, and the line.
 _SIZES = (
-    ("batch", re.compile(r"\b(?:per_device_(?:train|eval)_)?batch[_-]?size[\"']?\s{0,2}[=: ]\s{0,2}(\d{1,5})\b")),
-    ("new_tokens", re.compile(r"\bmax_new_tokens[\"']?\s{0,2}[=:]\s{0,2}(\d{1,7})\b")),
-    ("prompt_tokens", re.compile(r"\b(?:max_(?:prompt|seq|source)_len(?:gth)?|prompt_len(?:gth)?)[\"']?\s{0,2}"
-                                 r"[=: ]\s{0,2}(\d{1,7})\b")),
+    ("batch", ("batch_size", "batch-size", "batchsize"),
+     when_used(r"\b(?:per_device_(?:train|eval)_)?batch[_-]?size[\"']?\s{0,2}[=: ]\s{0,2}(\d{1,5})\b")),
+    ("new_tokens", ("max_new_tokens",), when_used(r"\bmax_new_tokens[\"']?\s{0,2}[=:]\s{0,2}(\d{1,7})\b")),
+    ("prompt_tokens", ("_len",),
+     when_used(r"\b(?:max_(?:prompt|seq|source)_len(?:gth)?|prompt_len(?:gth)?)[\"']?\s{0,2}"
+               r"[=: ]\s{0,2}(\d{1,7})\b")),
 )  # fmt: skip
 
 _SAID_BY_CAUSE: Mapping[str, tuple[str, Value]] = {
@@ -129,7 +130,9 @@ def _knobs(passage: Passage, source: str) -> Iterator[tuple[str, tuple[Value, st
 
 def _workload(passage: Passage, source: str) -> Iterator[tuple[str, tuple[Value, str]]]:
     """Sizes that a line states, the last one of each; what was trained where it failed."""
-    for name, pattern in _SIZES:
+    for name, words, pattern in _SIZES:
+        if not any(word in passage.squeezed.text for word in words):
+            continue
         for number in range(len(passage.lines) - 1, -1, -1):
             found = pattern.search(passage.lines[number].bare)
             if found and 1 <= int(found[1]) <= LARGEST:
@@ -170,6 +173,9 @@ def _room(passage: Passage, place: str, total: int) -> tuple[Fact, Fact]:
         unknown = Unknown(f"{place} does not tell what this process held")
         return unknown, unknown
     by_driver = bool(passage.figures.get("process_bytes"))
+    # Imported here, as the catalog of devices is below: to explain a text takes neither.
+    from advisor.estimate.room import CONTEXT_BYTES
+
     others = others if by_driver else max(0, others - CONTEXT_BYTES)
     reckoned = f"{place}: {size(total)} in all less {size(others)} held by others"
     return Known(total - others, reckoned), Known(others, place)
@@ -177,6 +183,8 @@ def _room(passage: Passage, place: str, total: int) -> tuple[Fact, Fact]:
 
 def _card(passage: Passage, source: str, total: int) -> dict[str, Fact]:
     """The card's name, if a line gives one of the catalog's whose memory agrees."""
+    from advisor.estimate import devices
+
     told = ((number, line.bare.casefold()) for number, line in enumerate(passage.lines))
     for number, line in islice(((n, text) for n, text in told if _MAKERS.search(text)), MOST_LINES):
         for name in _names_in(line):
@@ -192,6 +200,8 @@ def _card(passage: Passage, source: str, total: int) -> dict[str, Fact]:
 
 @cache
 def _longest_first() -> tuple[str, ...]:
+    from advisor.estimate import devices
+
     return tuple(sorted(devices.catalog(), key=lambda name: -len(name)))
 
 

@@ -8,7 +8,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "advisor"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "spoken", "knob_places", "old_names", "scratch", "inside_guard", "amounts"),
+    (
+        "errors",
+        "files",
+        "spoken",
+        "knob_places",
+        "old_names",
+        "scratch",
+        "inside_guard",
+        "amounts",
+        "shipped",
+        "patterns",
+    ),
     ("facts", "yaml_lines", "child", "kept", "passing", "live"),
     ("vocabulary", "code_facts", "text_facts", "clauses", "setup", "workload"),
     ("process_conflicts",),

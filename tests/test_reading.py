@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from advisor.reading import Passage, masked, read
 from advisor.reading.quantities import in_bytes
+from advisor.reading.squeezed import GRAM, LONG, Squeezed, phrase, squeeze
 
 TEXTS = Path(__file__).parent / "errors"
 GIB, MIB = 2**30, 2**20
@@ -196,3 +197,51 @@ def test_people_and_private_machines_are_masked(shown: str, hidden: str) -> None
 
 def test_versions_are_no_addresses() -> None:
     assert masked("nvidia-cublas-cu12==12.4.5.8 driver 10.1.243") == "nvidia-cublas-cu12==12.4.5.8 driver 10.1.243"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "ggml_backend_cuda: allocating 4096.00 MiB on device 0: cudaMalloc failed: out of memory",
+        "Failed to allocate memory for requested buffer of size 4294967296",
+        "memory allocation of 4294967296 bytes failed",
+        "Unable to allocate 4.00 GiB for an array with shape (1073741824,) and data type float32",
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4294967296 bytes. Error code 12",
+        "Error: model requires more system memory (4.0 GiB) than is available (2.0 GiB)",
+    ],
+)
+def test_figures_are_found_in_the_middle_of_a_long_log(message: str) -> None:
+    around = "llama_model_loader: - kv  12: general.something str = value of this key\n" * 60
+    assert read(f"{around}{message}\n{around}").figures["requested_bytes"] == 4 * GIB
+
+
+def test_the_weights_of_an_engine_are_found_far_above_its_failure() -> None:
+    between = "INFO step 17 loss 0.3\n" * 300
+    text = (
+        f"Model loading took 4.5 GiB\n{between}torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    )
+    assert read(text).figures["model_weights_bytes"] == int(4.5 * GIB)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["cudaoutofmemory", "cuda", "outof", "memory", "triedtoallocate", "x", "yz"]), max_size=40
+    ),
+    st.integers(0, 20),
+    st.integers(1, 30),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_long_text_lacks_no_word_that_stands_in_it(parts: list[str], start: int, length: int) -> None:
+    text = "".join(parts) * (LONG // max(1, len("".join(parts))) + 1) if parts else ""
+    squeezed = Squeezed.of([text[: LONG + 7]])
+    word = squeezed.text[start : start + length]
+    assert not squeezed.lacks(word)
+    if len(word) >= 2 * GRAM and parts:
+        assert squeezed.lacks("q" + word[1:-1] * 2 + "q" * GRAM * 2)
+
+
+def test_a_phrase_is_found_at_its_last_place() -> None:
+    wanted = phrase("failed ... out of memory")
+    text = squeeze("failed: out of memory; failed; it failed for want: out of memory. it failed")
+    assert wanted.last(text, 0, len(text)) == (text.index("failedforwant"), text.rindex("outofmemory") + 11)
+    assert phrase("GPU <n> ... is full").last(squeeze("GPU 1 is full, GPU 2 is full, GPU 3"), 0, 30) == (11, 21)

@@ -4,11 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from advisor import errorbook, rulebook
+from advisor import errorbook
 from advisor.commands import options as common
 from advisor.errors import Mistake, RequestError
 from advisor.explaining import Diagnosis, explain
 from advisor.facts import Facts
+from advisor.shipped import shipped
 
 STDIN = "-"
 
@@ -22,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.files:
             return 0
     texts = [(source, text_from(source, options)) for source in options.files or [STDIN]]
-    rules = errorbook.load(rulebook.shipped() / "errors", *own_folders(options))
+    rules = errorbook.load(shipped() / "errors", *own_folders(options))
     here = machine(options)
     known = True
     for source, text in texts:

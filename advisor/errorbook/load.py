@@ -4,7 +4,6 @@ The kept copy holds for exactly the files that it was made from (name, size and 
 unwritable, it costs time and never an answer.
 """
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from advisor import kept as copies
 from advisor.errorbook.rule import ErrorRule, from_json, to_json
 from advisor.errors import Mistake, RulebookError
 
-FORMAT = 1
+FORMAT = 2
 KIND = "error-rules"
 
 
@@ -66,19 +65,14 @@ def _strangers(rules: dict[str, ErrorRule]) -> Iterator[Mistake]:
                     yield Mistake(f"{rule.path}:{sign.line}", f"over: no rule is called {name}")
 
 
-def _stamp(files: list[tuple[Path, Path]]) -> str:
-    """A name for this state of the files and of the code that reads them."""
+def _stamp(files: list[tuple[Path, Path]]) -> list[Any]:
+    """The state of the files and of the code that reads them."""
     here = Path(__file__).parent
     code = [here / "parse.py", here / "rule.py", here.parent / "vocabulary.py"]
-    parts: list[Any] = [FORMAT]
-    for path in [*(path for path, _ in files), *code]:
-        with contextlib.suppress(OSError):
-            state = path.stat()
-            parts.append((str(path), state.st_size, state.st_mtime_ns))
-    return copies.question(*parts)
+    return [FORMAT, *copies.state([*(path for path, _ in files), *code])]
 
 
-def _read_kept(stamp: str) -> tuple[ErrorRule, ...] | None:
+def _read_kept(stamp: list[Any]) -> tuple[ErrorRule, ...] | None:
     """The kept rules of this state; None where there are none or they do not read like rules."""
     data = copies.read(KIND, "all")
     if data is None or data.get("stamp") != stamp:
@@ -89,5 +83,5 @@ def _read_kept(stamp: str) -> tuple[ErrorRule, ...] | None:
         return None
 
 
-def _keep(stamp: str, rules: tuple[ErrorRule, ...]) -> None:
+def _keep(stamp: list[Any], rules: tuple[ErrorRule, ...]) -> None:
     copies.write(KIND, "all", {"stamp": stamp, "rules": [to_json(rule) for rule in rules]})

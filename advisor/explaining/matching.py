@@ -67,13 +67,8 @@ def held(rule: ErrorRule, sign: Sign, passage: Passage) -> Match | None:
         return None
     if any(judge(condition, passage.facts) is not True for condition in sign.when):
         return None
-    places = []
-    for group, in_scope in [*((group, False) for group in sign.says), *((group, True) for group in sign.frames)]:
-        place = _place(group, passage, in_scope)
-        if place is None:
-            return None
-        places.append(place)
-    if any(passage.find(phrase) for phrase in sign.unless):
+    places = _places(sign, passage)
+    if places is None or any(passage.find(phrase) for phrase in sign.unless):
         return None
     letters = sum(stop - start for start, stop in places)
     return Match(rule, sign, max((start for start, _ in places), default=_place_of_facts(sign, passage)), letters)
@@ -85,7 +80,13 @@ def _place_of_facts(sign: Sign, passage: Passage) -> int:
     return passage.tensor_at if "text.tensor" in asked else -1
 
 
-def _place(group: Sequence[str], passage: Passage, in_scope: bool) -> tuple[int, int] | None:
-    """The last place of any of several phrases."""
-    find = passage.find_in_scope if in_scope else passage.find
-    return max((place for phrase in group if (place := find(phrase))), default=None)
+def _places(sign: Sign, passage: Passage) -> list[tuple[int, int]] | None:
+    """The last place of any phrase of each group; None where a group has none."""
+    places = []
+    for groups, find in ((sign.says, passage.find), (sign.frames, passage.find_in_scope)):
+        for group in groups:
+            found = [place for phrase in group if (place := find(phrase))]
+            if not found:
+                return None
+            places.append(max(found))
+    return places

@@ -4,8 +4,7 @@ Sources: the messages of torch.distributed.elastic, accelerate, vLLM, SGLang, Ra
 which point to another place for the error itself.
 """
 
-import re
-
+from advisor.patterns import when_used
 from advisor.reading import Passage
 
 _POINTS_ELSEWHERE = (
@@ -27,8 +26,8 @@ _POINTS_ELSEWHERE = (
     ("died with exit code", "This only says that a process died. Paste its own output, from its 'Traceback' on."),
 )  # fmt: skip
 _CAUSE_ABOVE = "The above exception was the direct cause"
-_FRAME = re.compile(r'^File "[^"]{1,300}", line \d+|^[\w./\\~<>-]{1,300}\.py:\d+')
-_EXCEPTION = re.compile(r"^(?:[\w.]{1,80}\.)?\w{0,60}(?:Error|Exception|Interrupt|Exit|Warning)\b")
+_FRAME = when_used(r'^File "[^"]{1,300}", line \d+|^[\w./\\~<>-]{1,300}\.py:\d+')
+_EXCEPTION = when_used(r"^(?:[\w.]{1,80}\.)?\w{0,60}(?:Error|Exception|Interrupt|Exit|Warning)\b")
 
 
 def missing(passage: Passage) -> str | None:

@@ -1,13 +1,13 @@
 """Sentences with the figures of this text and this machine. A sentence that names an unknown figure is left out."""
 
-import re
 from collections.abc import Sequence
 
 from advisor.amounts import size
 from advisor.clauses import AnyOf, Clause, Condition, clauses_of, judge
 from advisor.facts import Facts, Known, Unknown, Value
+from advisor.patterns import when_used
 
-_PLACEHOLDER = re.compile(r"\{([a-z][\w.]{0,60})\}")
+_PLACEHOLDER = when_used(r"\{([a-z][\w.]{0,60})\}")
 
 
 def sentences(written: Sequence[str], facts: Facts) -> str:

@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 from advisor.reading.messages import recovered, tells_no_failure
 from advisor.reading.situations import SITUATIONS
 
 LONGEST = 6_000
 """Characters of an account that are looked at."""
-_RAN_OUT = re.compile(
+_RAN_OUT = when_used(
     r"\boutofmemory\w*|\b(?:gpu |cuda |v?ram |hip |mps )?oom(?:s|ed|'d|ing|-?killed)?\b|\bout[- ]of[- ](?:(?:cuda"
     r"|gpu|device|video|graphics|system|host|cpu|main|its) )?(?:mem\w{2,5}y|v?ram|mem)\b|\b(?:memory|vram|ram|card"
     r"|gpu)(?: \d)? (?:\w+ )?(?:(?:completely|totally|quickly) )?(?:full|exhausted|used up|overflow\w*|explodes"
@@ -32,40 +33,40 @@ _RAN_OUT = re.compile(
     re.IGNORECASE,
 )
 # What stands right before a mention that tells of no failure, and sentences that only ask.
-_DENIED = re.compile(
+_DENIED = when_used(
     r"(?:\b(?:no|not|never|rid of|without|avoid\w*|prevent\w*|instead of|nor|neither|catch\w*|handl\w+|risk\w*"
     r"|before|fix\w*|solv\w+|would|might|could|may|against|difference between|what is|what does|mean\w* of|kein\w*"
     r"|ohne|called|named|if you|when you|you|estimat\w+|simulat\w+|detect\w*|report\w*|test\w*)|n't"
     r"|n’t)(?: [\w'-]+){0,4} [`'(]?(?:[\w.]{1,30}\.)?$",
     re.IGNORECASE,
 )
-_ASKS = re.compile(
+_ASKS = when_used(
     r"^\W{0,3}(?:(?:and|so|but|or) )?(?:will|would|can|could|should|may|is it|is the|are the|does the|do you"
     r"|is there|are there|does anyone|has anyone|how much|how many|how do|how can|how to|do i|which"
     r"|what)\b[^?]{0,400}\?\s*$",
     re.IGNORECASE,
 )
-_REPORTS = re.compile(
+_REPORTS = when_used(
     r"\b(?:why|how come|normal|expected|i (?:get|got|see|run|keep|always)|i'm getting|keeps?|always|every time"
     r"|it (?:is|goes|runs|gets|ooms|dies|always))\b",
     re.IGNORECASE,
 )
-_OVER = re.compile(
+_OVER = when_used(
     r"\b(?:is|are|was|has been|went|now) (?:gone|away|fixed|solved|resolved)\b|\bno (?:more|longer)\b|\b(?:fixed"
     r"|solved) (?:it|now|by|that)\b|\bnothing fail\w*|\bno (?:error|crash)|\bfinished\b|\bworks now\b",
     re.IGNORECASE,
 )
 # A program that ends while memory grows, without the word for it.
-_DIES = re.compile(
+_DIES = when_used(
     r"\b(?:dies|died|crash(?:es|ed)?|falls over|blows up|gives up|explodes|stops|gets killed|is killed|eats? up)\b",
     re.IGNORECASE,
 )
-_GROWS = re.compile(
+_GROWS = when_used(
     r"\b(?:gpu|v?ram|memory|nvidia-smi|card)\b[^.]{0,100}(?:\b(?:grow|ris|increas|climb|creep|leak)\w*|goes up"
     r"|\d ?GB?, ?\d{1,3} ?GB?)",
     re.IGNORECASE,
 )
-_GENERAL = re.compile(
+_GENERAL = when_used(
     r"\b(?:an?|any) (?:cuda )?(?:out[- ]of[- ]memory|oom)(?:[- ]?(?:error|exception|message"
     r"|killer)s?)?(?: \w+){0,6}? (?:does not|doesn't|do not|can|may|usually|often|always|means?|is raised|indicates"
     r"|occurs|happens when)\b|(?:out[- ]of[- ]memory|oom) (?:errors|exceptions|failures|problems|issues"
@@ -75,7 +76,7 @@ _GENERAL = re.compile(
     re.IGNORECASE,
 )
 # Words of sentences, which logs and lists lack.
-_SENTENCES = re.compile(
+_SENTENCES = when_used(
     r"\b(?:i|i'm|i've|my|me|we|our|it|its|it's|is|are|was|the|a|an|when|while|why|after|but|with|without|on|in|to"
     r"|and|of|over|have|has|goes|by|from|one|ok|gives|gets|no|there|any|some|all|both|like|just|too|so|or|than|per"
     r"|fine|this|that|if|then|as|for|at|already|even|still|always|every|each|only|again|ich|und|der|die|das|mit"
@@ -83,23 +84,23 @@ _SENTENCES = re.compile(
     re.IGNORECASE,
 )
 SENTENCE_WORDS = 3
-_DEVICE = re.compile(
+_DEVICE = when_used(
     r"\b(?:gpus?|vram|cuda|nvidia\S*|cards?|hbm|rocm|[ahlvtp]\d{1,3}s?|[345]0[5-9]0(?:ti)?|mi\d{3}\w?|gtx|rtx|mps)\b"
     r"|显存",
     re.IGNORECASE,
 )
-_HOST = re.compile(
+_HOST = when_used(
     r"(?<!v)\bram\b|\b(?:host|system|cpu|main|physical)[- ]memory\b|\bswap\b|\boom[- ]?kill\w*|\bkilled\b"
     r"|\bpage file\b|内存",
     re.IGNORECASE,
 )
-_KILLED = re.compile(
+_KILLED = when_used(
     r"\b(?:just|only) (?:says |prints |shows )?\W?killed\b|\b(?:is|gets|got|was|been|being) killed\b|\b(?:kernel"
     r"|session)\b[^.]{0,40}\b(?:dies|died|restarts|crash\w*)|\b(?:oom[- ]?)?killed\b|\boom[- ]?killer\b"
     r"|\bkernel dies\b",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?<=[.!?。？！])\s+|\n{2,}")
+_SENTENCE = when_used(r"(?<=[.!?。？！])\s+|\n{2,}")
 
 
 def told_shortage(lines: Sequence[Line], slow: bool) -> tuple[str, int] | None:

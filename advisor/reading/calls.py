@@ -7,6 +7,7 @@ in every model, whatever its file is called.
 import re
 from collections.abc import Iterator, Sequence
 
+from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 
 INNERMOST = 3
@@ -16,56 +17,56 @@ LARGE_SIDE = 512
 REACH = 60
 """Lines around a message in which a compiler lists its buffers."""
 
-_FRAME = re.compile(r"^File \S|^[\w./\\~<>\[\]()-]{1,300}\.py\W|site-packages|^(?:Cell|Input) In")
-_ARROW = re.compile(r"^-{1,6}> ?\d{1,6} (.{1,400})")
-_FUSED = re.compile(
+_FRAME = when_used(r"^File \S|^[\w./\\~<>\[\]()-]{1,300}\.py\W|site-packages|^(?:Cell|Input) In")
+_ARROW = when_used(r"^-{1,6}> ?\d{1,6} (.{1,400})")
+_FUSED = when_used(
     r"scaled_dot_product|flash|xformers|memory_efficient|rotary|_proj\("
     r"|(?<!functional\.)linear\((?!.{0,60}embed_tokens)|layer_?norm|past_key|cache|register"
     r"|torch\.(?:zeros|empty|cat)\(",
     re.IGNORECASE,
 )
-_QUERY_KEY = re.compile(
+_QUERY_KEY = when_used(
     r"\b\w{0,20}(?:query|queries|\bqs?|_q|xq|q_\w{1,12})\w{0,12}(?:\.[\w.]{1,20}\([\w, -]{0,20}\))?(?:\s*[@,*]"
     r"|\.matmul\()\s*\(?"
     r"\w{0,20}(?:keys?|\bks?|_k|xk|k_\w{1,12}|k[tT])\b"
 )
-_SCORES = re.compile(
+_SCORES = when_used(
     r"^(?:self\.)?(?:attn|att|attention|scores?|dots|energy|sim|similarity|affinity|position_bias|causal_mask|aff|alpha"
     r"|attn_\w{1,24}|attention_\w{1,24}|\w{1,12}_attn|\w{1,12}_scores)\s?(?:[-+*/]?=)(?!=)"
 )
-_ON_SCORES = re.compile(
+_ON_SCORES = when_used(
     r"(?:softmax|dropout|drop|masked_fill|where)\w{0,8}\(\s*(?:input=)?(?:attn|att|scores?|attention|dots|energy|sim"
     r"|weights)\w{0,24}\b"
     r"|\b(?:attn|att|scores?|attention_scores|dots|energy|sim)\w{0,16}\.(?:softmax|masked_fill|float|to|exp)\w{0,2}\("
 )
-_WITHIN_ATTENTION = re.compile(r"att(?:ention|n)", re.IGNORECASE)
-_ON_WEIGHTS = re.compile(
+_WITHIN_ATTENTION = when_used(r"att(?:ention|n)", re.IGNORECASE)
+_ON_WEIGHTS = when_used(
     r"^(?:\w{0,12}weights|w|probs|p_attn|a)\s?=.{0,40}(?:dropout|softmax|@|matmul|bmm"
     r"|einsum)\w{0,8}"
 )
-_LOGITS = re.compile(
+_LOGITS = when_used(
     r"\b(?:\w{1,12}_)?logits?\b(?!_)|\blog_?probs?\b|prediction_scores|embed_tokens\.weight|wte\.weight|cross_entropy"
     r"|\bvocab|\blm_head|logsumexp"
 )
-_NO_VOCABULARY = re.compile(
+_NO_VOCABULARY = when_used(
     r"preds\b|\.add\(|nested|gather|\.cat\(|concat|append|attn_logits|attention_logits|router_logits|gate_logits|logits_to_keep|router"
 )
-_OPERATOR = re.compile(r"op_name=\"?([^\"\s]{1,400})|\[\[\{?\{?node ([\w./-]{1,300})")
-_TRAINS = re.compile(r"gradient|transpose\(jvp|optimi[sz]er|train", re.IGNORECASE)
+_OPERATOR = when_used(r"op_name=\"?([^\"\s]{1,400})|\[\[\{?\{?node ([\w./-]{1,300})")
+_TRAINS = when_used(r"gradient|transpose\(jvp|optimi[sz]er|train", re.IGNORECASE)
 _OPERATORS = (
-    ("one_hot", re.compile(r"one_?hot", re.IGNORECASE)),
+    ("one_hot", when_used(r"one_?hot", re.IGNORECASE)),
     (
         "attention",
-        re.compile(
+        when_used(
             r"att(?:ention|n)\b.{0,80}(?:dot_general|softmax|matmul|mul|add|div|select|exp)|bhqk|bnts"
             r"|bhts|bnqk",
             re.IGNORECASE,
         ),
     ),
-    ("logits", re.compile(r"logits|lm_head|vocab|log_softmax|cross_entropy|sparse_softmax", re.IGNORECASE)),
-    ("picture", re.compile(r"conv|upsampl|deconv|resize", re.IGNORECASE)),
+    ("logits", when_used(r"logits|lm_head|vocab|log_softmax|cross_entropy|sparse_softmax", re.IGNORECASE)),
+    ("picture", when_used(r"conv|upsampl|deconv|resize", re.IGNORECASE)),
 )
-_XLA_SHAPE = re.compile(r"\b(?:shape: )?(?:bf16|f16|f32|f64|pred|s32)\[([\d,]{1,80})\]", re.IGNORECASE)
+_XLA_SHAPE = when_used(r"\b(?:shape: )?(?:bf16|f16|f32|f64|pred|s32)\[([\d,]{1,80})\]", re.IGNORECASE)
 
 
 def tensor(lines: Sequence[Line], first: int, last: int, shape: Sequence[int]) -> tuple[str, int] | None:

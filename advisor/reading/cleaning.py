@@ -4,15 +4,16 @@ Every step takes time linear in the length of the text: prefixes are peeled off 
 repetition in another.
 """
 
-import re
 from dataclasses import dataclass
+
+from advisor.patterns import when_used
 
 LONGEST_TEXT = 2_000_000
 """Characters; of a longer text the first eighth and the end are read: what failed is told last."""
 LONGEST_LINE = 4_000
 MOST_PREFIXES = 12
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-9;:?]{0,40}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,400}(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_ESCAPES = when_used(r"\x1b(?:\[[0-9;:?]{0,40}[ -/]{0,4}[@-~]|\][^\x07\x1b\n]{0,400}(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _DRAWN = {**dict.fromkeys(range(0x2500, 0x25A0), " "), **dict.fromkeys(range(0x2800, 0x2900), " ")}
 _ODD = {
     0x00A0: " ", 0x200B: "", 0xFEFF: "", 0xFFFD: "", 0x3000: " ", 0x2026: "...",
@@ -24,7 +25,7 @@ _TABLE = {**_DRAWN, **_ODD, **_CONTROL}
 
 _TIME = r"\d\d:\d\d:\d\d(?:[.,]\d{1,12})?"
 _LEVEL = r"(?:TRACE|DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL|ERRO)"
-_PREFIXES = re.compile(
+_PREFIXES = when_used(
     "|".join(
         (
             r">(?!>)\s?",  # quoted mail, but no Python prompt
@@ -69,7 +70,7 @@ def clean(text: str) -> tuple[Line, ...]:
 def _lines(raw: str) -> list[Line]:
     """One line, or several where it is longer than any person would write."""
     pieces = [raw[start : start + LONGEST_LINE] for start in range(0, len(raw), LONGEST_LINE)] or [""]
-    return [Line(piece.strip(), without_prefixes(piece)) for piece in pieces]
+    return [Line(shown := piece.strip(), without_prefixes(shown)) for piece in pieces]
 
 
 def without_prefixes(line: str) -> str:

@@ -7,6 +7,7 @@ MPSAllocator, XPUCachingAllocator, c10/core/CPUAllocator, TensorFlow's BFC alloc
 import re
 from collections.abc import Iterator, Mapping
 
+from advisor.patterns import when_used
 from advisor.reading.messages import Said
 from advisor.reading.quantities import AMOUNT, NO_LIMIT, in_bytes, number, shape_bytes
 
@@ -85,7 +86,9 @@ _ENGINE = (
     ("kv_available_bytes", "availablekvcachememory", rf"availablekvcachememory\({AMOUNT}\)"),
     ("desired_bytes", "desiredgpumemoryutilization", rf"desiredgpumemoryutilization\([\d.]{{1,10}},{AMOUNT}\)"),
     ("total_bytes", "total_gpu_memory", rf"total_gpu_memory[(=]{AMOUNT}"),
-    ("model_weights_bytes", "", rf"(?:modelloadingtook|loadingmodelweightstook|modelweightstake){AMOUNT}"),
+    ("model_weights_bytes", "modelloadingtook", rf"modelloadingtook{AMOUNT}"),
+    ("model_weights_bytes", "loadingmodelweightstook", rf"loadingmodelweightstook{AMOUNT}"),
+    ("model_weights_bytes", "modelweightstake", rf"modelweightstake{AMOUNT}"),
     ("installed_bytes", "vram", r"vram:(\d{3,8})(m)0x"),
     ("installed_bytes", "-smi", rf"-smi(?:shows|says|reports|gives|sees|lists){AMOUNT}(?!used|inuse|free|of|on|for|/)"),
     (
@@ -112,16 +115,18 @@ _UTILIZATION = (
     r"gpu[-_]memory[-_]utilization\)?[=:,)]{0,3}(?:default=)?(0?\.\d{1,6}|1\.0|1(?![\d.]))",
     r"mem[-_]fraction[-_]static[=:]{0,2}(0?\.\d{1,6})",
 )
-_DEVICE_FREE = re.compile(r"freememoryondevice(?:cuda:(\d{1,3}))?\(([\d.]{1,12})/([\d.]{1,12})(gib|gb)\)")
+_DEVICE_FREE = when_used(r"freememoryondevice(?:cuda:(\d{1,3}))?\(([\d.]{1,12})/([\d.]{1,12})(gib|gb)\)")
 _DEVICES = (
-    r"\(gpu(\d{1,3});", r"gpu(\d{1,3})hasatotalcapac", r"allocationondevice(\d{1,3})", r"/device:gpu:(\d{1,3})",
-    r"ondeviceordinal(\d{1,3})", r"mibondevice(\d{1,3}):", r"failedtoallocate(?:cuda|rocm|vulkan)(\d{1,3})buffer",
-    r"gpu=(\d{1,3});", r"\[(\d{1,3})\][\w/.]{1,40}:\d{1,6}ncclwarn", r"outofmemoryerrorongpu(\d{1,3})",
-    r"forcuda(?:device)?(\d{1,3})",
+    ("(gpu", r"\(gpu(\d{1,3});"), ("hasatotalcapac", r"gpu(\d{1,3})hasatotalcapac"),
+    ("allocationondevice", r"allocationondevice(\d{1,3})"), ("/device:gpu:", r"/device:gpu:(\d{1,3})"),
+    ("ondeviceordinal", r"ondeviceordinal(\d{1,3})"), ("mibondevice", r"mibondevice(\d{1,3}):"),
+    ("failedtoallocate", r"failedtoallocate(?:cuda|rocm|vulkan)(\d{1,3})buffer"), ("gpu=", r"gpu=(\d{1,3});"),
+    ("ncclwarn", r"\[(\d{1,3})\][\w/.]{1,40}:\d{1,6}ncclwarn"),
+    ("outofmemoryerrorongpu", r"outofmemoryerrorongpu(\d{1,3})"), ("forcuda", r"forcuda(?:device)?(\d{1,3})"),
 )  # fmt: skip
-_OTHER_PROCESS = re.compile(rf"process\d{{1,10}}has{AMOUNT}memoryinuse")
-_SHAPE = re.compile(r"shape\[([\d,]{0,120})\](?:andtype(\w{1,12}?)(?:on|\W|$))?")
-_ARRAY = re.compile(r"withshape\(([\d,]{1,120})\)anddatatype([a-z]{1,9}(?:\d{1,3})?)")
+_OTHER_PROCESS = when_used(rf"process\d{{1,10}}has{AMOUNT}memoryinuse")
+_SHAPE = when_used(r"shape\[([\d,]{0,120})\](?:andtype(\w{1,12}?)(?:on|\W|$))?")
+_ARRAY = when_used(r"withshape\(([\d,]{1,120})\)anddatatype([a-z]{1,9}(?:\d{1,3})?)")
 
 
 def figures(squeezed: str, said: Said) -> dict[str, int | float]:
@@ -131,13 +136,14 @@ def figures(squeezed: str, said: Said) -> dict[str, int | float]:
     of_torch = said.form.name in _WRITTEN_BY_TORCH
     found: dict[str, int | float] = {}
     if of_torch:
-        _take(found, _amounts(_TORCH, ahead, True))
-    _take(found, _amounts(_OTHERS, ahead if of_torch else near, of_torch))
-    _take(found, _amounts(_ENGINE, squeezed, False))
+        _take(found, _amounts(_TORCH, ahead, True, found))
+    _take(found, _amounts(_OTHERS, ahead if of_torch else near, of_torch, found))
+    _take(found, _amounts(_ENGINE, squeezed, False, found))
     _take(found, _counts(squeezed))
     _take(found, _free_of_engine(squeezed))
     _take(found, _device(ahead))
-    _take(found, _device(near))
+    if "device_index" not in found:
+        _take(found, _device(near))
     if listed := listed_processes(squeezed, said):
         found["other_process_bytes"] = sum(listed)
     if said.form.name == "tensorflow":
@@ -154,16 +160,18 @@ def _take(found: dict[str, int | float], more: _Found) -> None:
 
 
 def _around(guard: str, text: str) -> str | None:
-    """What stands around the last place of a word that a figure never lacks; None where the word is missing."""
-    if len(text) <= BEHIND + AHEAD:
+    """What stands around the last place of a word that a figure never lacks; None where the word is missing. Without a
+    word it is all."""
+    if not guard or len(text) <= BEHIND + AHEAD:
         return text if guard in text else None
     at = text.rfind(guard)
     return text[max(0, at - _REACH) : at + len(guard) + _REACH] if at >= 0 else None
 
 
-def _amounts(forms: tuple[tuple[str, str, str], ...], text: str, torch_units: bool) -> _Found:
+def _amounts(forms: tuple[tuple[str, str, str], ...], text: str, torch_units: bool, known: Figures) -> _Found:
     for name, guard, pattern in forms:
-        part = _around(guard, text)
+        # The first that is found counts: what is known already is not looked for.
+        part = None if name in known else _around(guard, text)
         match = re.search(pattern, part) if part else None
         value = in_bytes(match[1], match[2], torch_units) if match else None
         if value is not None:
@@ -181,7 +189,7 @@ def _counts(text: str) -> _Found:
 
 
 def _device(text: str) -> _Found:
-    matches = (re.search(pattern, text) for pattern in _DEVICES)
+    matches = (re.search(pattern, text) for word, pattern in _DEVICES if word in text)
     yield from (("device_index", int(match[1])) for match in matches if match)
 
 

@@ -1,15 +1,15 @@
 """The processes that a message of PyTorch lists by number, and which of them is the one that failed."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from advisor.patterns import when_used
 from advisor.reading.derived import OWN_CONTEXT, Figures, reserved
 from advisor.reading.figures import AHEAD
 from advisor.reading.passage import Passage
 from advisor.reading.quantities import AMOUNT, in_bytes
 
-_PROCESS = re.compile(rf"process(\d{{1,10}})has{AMOUNT}memoryinuse")
+_PROCESS = when_used(rf"process(\d{{1,10}})has{AMOUNT}memoryinuse")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 from advisor.reading.forms import FORMS, Form
 from advisor.reading.quantities import AMOUNT
@@ -17,11 +18,11 @@ _RANK = {
 }  # fmt: skip
 
 
-_AMOUNT = re.compile(AMOUNT)
+_AMOUNT = when_used(AMOUNT)
 _TRIES = 20
 
 # Lines that speak of a failure without one having happened: code that handles it, advice, remarks of a recovery.
-_NO_FAILURE = re.compile(
+_NO_FAILURE = when_used(
     r"^(?:[-=]*>?\s*\d*\s*)?(?:except\b|(?:el)?if\b(?=.{0,300}[:{]\s*(?:#.{0,200})?$)|if\s?\(|assert\b|#\s|//"
     r"|import\b|from\s\S{1,80}\simport\b|raise\b|def\b|class\b|catch\b)"
     r"|\bretry(?:ing)?\b|\bfalling back\b|\bfall back\b|\battempting to recover\b|\bskipping (?:\w+ )?(?:batch|update)"
@@ -34,16 +35,16 @@ _NO_FAILURE = re.compile(
     re.IGNORECASE,
 )
 # Lines that tell, below a failure, that the program goes another way; and what shows that it failed there too.
-_GOES_ON = re.compile(
+_GOES_ON = when_used(
     r"\bretrying (?:without|with|in|on|using)\b|\b(?:falling|fall) back (?:to|on)\b|\battempting to recover\b"
     r"|\bskipping (?:\w+ )?(?:batch|update|sample)|\bwill (?:try|be tried) again\b",
     re.IGNORECASE,
 )
-_FAILS = re.compile(r"\berror\b|\bfail|\babort|\bexit|\btraceback\b|\bout of memory\b|\bkilled\b", re.IGNORECASE)
+_FAILS = when_used(r"\berror\b|\bfail|\babort|\bexit|\btraceback\b|\bout of memory\b|\bkilled\b", re.IGNORECASE)
 NEXT = 6
 """Lines below a failure in which a program announces that it goes another way."""
 # Forms that mean something only as a whole line: the shell's own word, and Python's bare exception.
-_KILLED = re.compile(
+_KILLED = when_used(
     r"(?:.{0,4000}(?:it/s|s/it|\d/\d+)[\])]?\s?)?(?:\S{1,60}:\s(?:line\s)?\d+:\s+\d+\s+)?"
     r"(?:\[\d+\]\s*[+-]?\s*)?(?:\d{1,8}\s)?Killed(?:\s{2,}\S.{0,200}|\s\S{1,60}\.(?:sh|py).{0,100}|:\s?9)?[.)\"'\s]*",
     re.IGNORECASE,
@@ -53,7 +54,7 @@ _LINE_FORMS = (
     (
         Form("python", "cpu_oom", (), weak=True),
         "memoryerror",
-        re.compile(r"(?:builtins\.)?MemoryError(?::.{0,200}|\(.{0,200})?"),
+        when_used(r"(?:builtins\.)?MemoryError(?::.{0,200}|\(.{0,200})?"),
     ),
 )
 _SIBLING = phrase("Sending process <n> closing signal SIGTERM")
@@ -86,7 +87,9 @@ def decisive(lines: Sequence[Line], squeezed: Squeezed) -> Said | None:
 def _found(lines: Sequence[Line], squeezed: Squeezed) -> Iterator[Said]:
     for form in FORMS:
         for written in form.phrases:
-            yield from _last_real(form, written, lines, squeezed)
+            word = phrase(written).needed
+            if not squeezed.lacks(word) and squeezed.text.rfind(word) >= 0:
+                yield from _last_real(form, written, lines, squeezed)
     for form, word, pattern in _LINE_FORMS:
         yield from _last_line(form, word, pattern, lines, squeezed)
     place = _SIBLING.last(squeezed.text, 0, len(squeezed.text))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.facts import Facts, Known, Value
+from advisor.patterns import when_used
 from advisor.reading import derived, trace
 from advisor.reading.accounts import only_spoken_of, situation, told_shortage
 from advisor.reading.calls import tensor
@@ -21,7 +22,7 @@ from advisor.reading.tongues import in_english
 from advisor.text_facts import TEXT
 
 _MODEL_CALL = r"\w{0,40}(?:model|net|encoder|backbone|extractor)\w{0,40}\(.{0,200}"
-_APPENDS = re.compile(
+_APPENDS = when_used(
     r"\w\.(?:append|extend)\(\s*(?!(?:text|msg|message|prompt|path|name|row|line|word|answer|response|time|score)s?\b)"
     r"\w+(?:\[[^\[\]]{0,60}\]|\.\w+|\(\)){0,4}\s*\)\s*$"
     rf"|\w\.append\(\s*{_MODEL_CALL}\)\s*$"
@@ -32,22 +33,22 @@ FEW = 1
 """Figures of memory up to which a text is an account rather than a message."""
 SPOKEN = ("torch", "torch_bare", "class_only", "prose")
 """Forms that people also write in sentences of their own."""
-_TO_HOST = re.compile(r"\.(?:cpu|item|numpy|tolist)\(|\.to\(\W{0,2}cpu|\bdecode\(")
-_COMMENT = re.compile(r"\s{1,40}#.*$")
+_TO_HOST = when_used(r"\.(?:cpu|item|numpy|tolist)\(|\.to\(\W{0,2}cpu|\bdecode\(")
+_COMMENT = when_used(r"\s{1,40}#.*$")
 _NO_AUTOGRAD = ("xla", "tensorflow", "tensorflow_pool", "ggml", "onnxruntime")
 TRAINING = ("train_forward", "backward", "optimizer")
 LONGEST_DESCRIPTION = 60
 """Lines. What people write about a slow run is short; longer texts are logs."""
-_EXCEPTION = re.compile(
+_EXCEPTION = when_used(
     r"^Traceback \(|^[\w.]{0,80}(?:Error|Exception)\b\s*(?::|$)|^(?:fatal|panic|error)\b.?:", re.IGNORECASE
 )
-_INTERACTIVE = re.compile(r">>> |<ipython-input-|(?:Cell|Input) In ?\[|In \[\d+\]|File ~?\S{0,200}ipykernel")
-_CUDA_BUILD = re.compile(r"\d\+cu\d\d")
-_TRAINS = re.compile(
+_INTERACTIVE = when_used(r">>> |<ipython-input-|(?:Cell|Input) In ?\[|In \[\d+\]|File ~?\S{0,200}ipykernel")
+_CUDA_BUILD = when_used(r"\d\+cu\d\d")
+_TRAINS = when_used(
     r"(?<![a-z.])(?:train(?:ing|er|_|\.)|fine[-_]?tun|epochs?\b|criterion\b|optimi[sz]er\b|loss\b|step \d)|\.fit\(",
     re.IGNORECASE,
 )
-_INPUT_MOVES = re.compile(
+_INPUT_MOVES = when_used(
     r"(?<![\w.])(?:xs?|y|b|t|v|batch|data|img|imgs|images?|inputs?|input_ids|ids|tokens?|toks|enc|encoded|encodings?"
     r"|samples?"
     r"|labels?|targets?|masks?|attention_mask|waveform|audio|features?|pixel_values|prompts?|tensor|frames?|clip|video"
@@ -57,7 +58,7 @@ _INPUT_MOVES = re.compile(
     r"|transform)\([^()]{0,160}\)\.(?:to|cuda)\("
 )
 """Inputs that are moved to the device: no phase of its own, and no move of a model."""
-_PLAIN_CALL = re.compile(
+_PLAIN_CALL = when_used(
     r"^(?:[\w, *]{1,60}=\s*)?(?:self\.)?"
     r"(?!(?:load|build|create|get|make|init|setup|prepare|save|compile|wrap|quantize)_?)"
     r"\w*(?:model|net|vae|encoder|module|network)\w*\(.{1,300}"
@@ -79,7 +80,8 @@ class Passage:
 
     def find(self, written: str) -> tuple[int, int] | None:
         """Begin and end of the last place of a phrase in the squeezed text."""
-        return phrase(written).last(self.squeezed.text, 0, len(self.squeezed.text))
+        wanted, text = phrase(written), self.squeezed.text
+        return None if self.squeezed.lacks(wanted.needed) else wanted.last(text, 0, len(text))
 
     def find_in_scope(self, written: str) -> tuple[int, int] | None:
         """The same within the stretch that tells where it failed."""
@@ -134,7 +136,7 @@ _DECLARED = {declaration.name.removeprefix("text.") for declaration in TEXT}
 def _settled(lines: tuple[Line, ...], squeezed: Squeezed, scope: tuple[int, int], described: bool) -> dict[str, Value]:
     """What is read without the message; `scope` are the lines that tell where it failed."""
     found: dict[str, Value] = {
-        "settings": settings(squeezed.text),
+        "settings": settings(squeezed),
         "cuda_build": bool(_CUDA_BUILD.search(squeezed.text)),
         "description": described,
     }

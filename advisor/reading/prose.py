@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from advisor.facts import Value
+from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 from advisor.reading.topics import TOPICS
 
@@ -43,54 +44,54 @@ _SLOW = "|".join(
         r"\bperformance\b[^.]{0,40}\b(?:drop|worse|bad|poor|degrad)",
     )
 )
-_TIMES = re.compile(
+_TIMES = when_used(
     r"(?<![\d.])(\d{1,5})(?:\s?(?:samples|prompts|images|sequences|inputs))?\s?"
     r"(?:[:=]|->|=>|takes?|took|needs?|is|in|,)?\s{0,3}(?:about |around |~)?"
     r"(\d{1,6}(?:\.\d{1,4})?)\s?(ms|s|secs?|seconds|min|minutes)\b",
     re.IGNORECASE,
 )
 _COUNTED = {"one": 1, "two": 2, "three": 3, "four": 4, "six": 6, "eight": 8, "sixteen": 16, "thirty-two": 32}
-_TIMES_FOR = re.compile(
+_TIMES_FOR = when_used(
     r"(?<![\d.])(\d{1,6}(?:\.\d{1,4})?)\s?(ms|s|secs?|seconds|min|minutes)? (?:for|with|at|on) (?:a batch of |batch "
     r"|bs ?=? ?)?"
     rf"(\d{{1,4}}|{'|'.join(_COUNTED)})\b",
     re.IGNORECASE,
 )
-_BATCHED = re.compile(
+_BATCHED = when_used(
     r"batch|\bbs\b|\b(?:images?|samples|prompts|sequences|inputs) at (?:once|a time)|\bN ?="
     r"|for two\b",
     re.IGNORECASE,
 )
 # Who is content, or speaks of how good answers are, complains of no slowness.
-_CONTENTED = re.compile(
+_CONTENTED = when_used(
     r"\bworks? (?:great|perfectly|like a charm|really well|very well)|\bno complaints?\b",
     re.IGNORECASE,
 )
-_QUALITY = re.compile(r"\b(?:quality|accuracy|perplexity|bleu|rouge|f1|wer)\b", re.IGNORECASE)
-_PACE = re.compile(
+_QUALITY = when_used(r"\b(?:quality|accuracy|perplexity|bleu|rouge|f1|wer)\b", re.IGNORECASE)
+_PACE = when_used(
     r"\bslow|\bspeed|\bfast|\blatency|\bthroughput|\btimes?\b|\bseconds|/s\b|/it\b|\bms\b"
     r"|\butili[sz]ation",
     re.IGNORECASE,
 )
-_FIGURES = re.compile(
+_FIGURES = when_used(
     r"\d\s?(?:(?:ms|s|secs?|seconds|min|minutes)\b|(?:t|tok(?:en)?s?|it|samples|images)\s?(?:/|per "
     r"|a )\s?s)",
     re.IGNORECASE,
 )
-_SIZES = re.compile(r"(?<![\d.])(\d{1,4}(?:\.\d{1,3})?)\s?gi?b\b", re.IGNORECASE)
+_SIZES = when_used(r"(?<![\d.])(\d{1,4}(?:\.\d{1,3})?)\s?gi?b\b", re.IGNORECASE)
 DOUBLE = (1.8, 2.2)
 """Two sizes of which one is this many times the other are those of one model in 32 and in 16 bits."""
 _UNITS = {"m": 60.0, "s": 1.0}
-_TABLE = re.compile(r"(\d{1,7})\s?Mi?B\s?/\s?(\d{3,7})\s?Mi?B", re.IGNORECASE)
-_SHORT_TABLE = re.compile(
+_TABLE = when_used(r"(\d{1,7})\s?Mi?B\s?/\s?(\d{3,7})\s?Mi?B", re.IGNORECASE)
+_SHORT_TABLE = when_used(
     r"(?:gpu|cuda|card"
     r"|device)[ :#]{0,2}\d{1,2}\W{1,3}(\d{1,3}(?:\.\d{1,2})?)\s?(?:Gi?B?)?\s?/\s?(\d{1,3}(?:\.\d{1,2})?)\s?Gi?B?",
     re.IGNORECASE,
 )
-_LOADS = re.compile(
+_LOADS = when_used(
     r"^(?:>>>\s?)?[\w., ]{1,60}=\s?(?:\w{1,60}\.)?(?:\w{0,60}(?:Model|Pipeline)\w{0,60}\.from_pretrained\(|pipeline\()"
 )
-_NO_MODEL = re.compile(r"(?:Tokenizer|Config|Processor|FeatureExtractor|Peft|Lora)\w*\.from_pretrained")
+_NO_MODEL = when_used(r"(?:Tokenizer|Config|Processor|FeatureExtractor|Peft|Lora)\w*\.from_pretrained")
 
 
 def complaints(story: str) -> dict[str, Value]:
@@ -144,13 +145,13 @@ _FINE = (
     r"|\bnever (?:happen|occur|fail)\w*|does(?: not|n't) (?:happen|occur)|goes away|disappears?|\bgone\b|problemlos"
     r"|funktioniert|正常|没问题|没有问题|可以)"
 )
-_FEWER = re.compile(
+_FEWER = when_used(
     rf"{_ONE_GPU}[^.]{{0,90}}?{_FINE}|{_FINE}[^.]{{0,60}}?{_ONE_GPU}"
     r"|only (?:happens|occurs|fails|when|with|on|if)(?: \w+){0,5} (?:two|2|several|multiple|more than one|4|four|both) "
     r"(?:\w+ )?(?:gpus|cards|devices)",
     re.IGNORECASE,
 )
-_MORE = re.compile(
+_MORE = when_used(
     r"\b(?:[2-9]|1[0-6]|two|three|four|eight|several|multiple|both|all|more)(?: x| \w+)? ?(?:gpus|cards|devices"
     r"|[ahvlt]\d{2,4}s?"
     r"|\d{4}s?)\b|\b[2-8] ?x ?\w+|\bx ?[2-8]\b|multi-?\s?gpu|device_map|tensor[-_ ]parallel"
@@ -172,7 +173,8 @@ def _seconds(value: str, unit: str) -> float:
 
 def uneven_devices(lines: Sequence[Line]) -> bool:
     """A table of used and whole memory in which one device is nearly full while another has room."""
-    rows = [row for line in lines for form in (_TABLE, _SHORT_TABLE) for row in form.findall(line.bare)]
+    bare = (line.bare for line in lines if "/" in line.bare)
+    rows = [row for text in bare for form in (_TABLE, _SHORT_TABLE) for row in form.findall(text)]
     shares = [float(used) / float(whole) for used, whole in rows if float(whole)]
     return len(shares) >= 2 and max(shares) >= FULL and min(shares) <= ROOM
 

@@ -1,7 +1,8 @@
 """Amounts of memory as messages write them, in bytes."""
 
 import math
-import re
+
+from advisor.patterns import when_used
 
 AMOUNT = r"(\d{1,30}(?:[.,]\d{0,12}){0,6})(eib|pib|tib|gib|mib|kib|bytes|byte|tb|gb|mb|kb|[bgmk](?![a-z]))"
 """An amount in a squeezed text: number, unit."""
@@ -9,7 +10,7 @@ AMOUNT = r"(\d{1,30}(?:[.,]\d{0,12}){0,6})(eib|pib|tib|gib|mib|kib|bytes|byte|tb
 _BINARY = {"eib": 60, "pib": 50, "tib": 40, "gib": 30, "mib": 20, "kib": 10, "g": 30, "m": 20, "k": 10}
 _DECIMAL = {"tb": 12, "gb": 9, "mb": 6, "kb": 3}
 _TORCH = {"tb": 40, "gb": 30, "mb": 20, "kb": 10}
-_THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?")
+_THOUSANDS = when_used(r"\d{1,3}(?:,\d{3})+(?:\.\d*)?")
 
 NO_LIMIT = 2**60
 """A cap of an exbibyte or more is the allocator's way of saying that there is none."""

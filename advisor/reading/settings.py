@@ -5,7 +5,8 @@ Advice in a message ("try setting ...") is no setting.
 
 import re
 
-from advisor.reading.squeezed import phrase
+from advisor.patterns import when_used
+from advisor.reading.squeezed import Squeezed, phrase
 
 # Setting, and what shows it. A phrase that only follows "try setting" or "you need to set" does not count.
 _SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -47,24 +48,25 @@ _SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tokenizers_parallelism", ("TOKENIZERS_PARALLELISM=false",)),
     ("preallocate_off", ("XLA_PYTHON_CLIENT_PREALLOCATE=false", "allow_growth=True", "set_memory_growth(")),
 )  # fmt: skip
-_ADVICE = re.compile(
+_ADVICE = when_used(
     r"(?:set|setting|settings|use|using|try|with|via|pass|passing|insteadof|no|not|without|outside|forgot|missing|add"
     r"|adding|need|needs)\(?$"
 )
 
 
-def settings(squeezed: str) -> tuple[str, ...]:
+def settings(squeezed: Squeezed) -> tuple[str, ...]:
     """The names of what is in force, in the order of the table."""
     return tuple(name for name, phrases in _SHOWN if any(_in_force(squeezed, written) for written in phrases))
 
 
-def _in_force(squeezed: str, written: str) -> bool:
-    wanted, end = phrase(written), len(squeezed)
+def _in_force(squeezed: Squeezed, written: str) -> bool:
+    wanted, text = phrase(written), squeezed.text
+    end = 0 if squeezed.lacks(wanted.needed) else len(text)
     for _ in range(8):
-        place = wanted.last(squeezed, 0, end)
+        place = wanted.last(text, 0, end)
         if place is None:
             return False
-        before = squeezed[max(0, place[0] - 40) : place[0]]
+        before = text[max(0, place[0] - 40) : place[0]]
         before = re.sub(r"(?:pytorch_)?(?:cuda_|hip_)?(?:alloc_conf)?=?$", "", before)
         if not _ADVICE.search(before):
             return True

@@ -4,20 +4,21 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 from advisor.reading.observations import OBSERVATIONS
 
 LONGEST = 3_000
 """Characters of prose that are looked at, at the beginning and again at the end."""
-_NOTOBSERVATIONS = re.compile(r"^File \S|site-packages|dist-packages|^\s*[\^~]+\s*$|^Traceback \(")
-_FIGURES = re.compile(
+_NOTOBSERVATIONS = when_used(r"^File \S|site-packages|dist-packages|^\s*[\^~]+\s*$|^Traceback \(")
+_FIGURES = when_used(
     r"tried to allocate [\d.]{1,12} \w{1,5}(?:\. gpu| \(gpu).{0,900}"
     r"(?:fragmentation|environment-variables\)|by pytorch\)?|cached\)|unallocated\.)"
 )
 """A message of PyTorch with its figures, which tells nothing in anybody's own words."""
 
 # A row of nvidia-smi: device, process, type, name, size.
-_PROCESS_ROW = re.compile(
+_PROCESS_ROW = when_used(
     r"\|?\s{0,8}(\d{1,2})\s{1,12}(?:\S{1,4}\s{1,8}\S{1,4}\s{1,12})?(\d{1,8})\s{1,12}(?:M\+)?(?:C\+G|C)\s{1,8}\S.{0,120}?\s(\d{1,6})\s?MiB"
 )
 MUCH_MIB = 2048

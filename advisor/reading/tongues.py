@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 
 ENOUGH = 2
 """Different small words of a language that must stand in a text; one alone may be a name."""
 LONGEST = 12_000
 """Characters of a text that are looked at for small words."""
-_SPACES = re.compile(r" {2,}")
+_SPACES = when_used(r" {2,}")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 
 ABOVE = 60
@@ -11,8 +12,8 @@ BELOW_MESSAGE = 5
 """Lines after the message that still belong to it: graph nodes, notes, wrapped figures."""
 BELOW = 60
 
-_TOP = re.compile(r"Traceback \(most recent call|^-{30,}$|another exception occurred|direct cause of the following")
-_CODE = re.compile(
+_TOP = when_used(r"Traceback \(most recent call|^-{30,}$|another exception occurred|direct cause of the following")
+_CODE = when_used(
     r"File \S|\.py[:\"']|\bin \w+\(|^-+>|^\s*\d+ |[\w\])]\(|^\w[\w.]* = |^>>> |^\.\.\. |^(?:for|with|def|return|self\.)"
 )
 
@@ -32,9 +33,9 @@ def scope(lines: Sequence[Line], message: int) -> tuple[int, int]:
     return top, min(len(lines), message + BELOW)
 
 
-_LIBRARY = re.compile(r"site-packages|dist-packages|/lib/python|\\lib\\|<frozen|<string>|importlib", re.IGNORECASE)
-_CELL = re.compile(r"In ?\[\d{1,5}\]:\s*")
-_FRAME = re.compile(
+_LIBRARY = when_used(r"site-packages|dist-packages|/lib/python|\\lib\\|<frozen|<string>|importlib", re.IGNORECASE)
+_CELL = when_used(r"In ?\[\d{1,5}\]:\s*")
+_FRAME = when_used(
     r"File \"?([^\",]{1,300})\"?, line \d+|^([\w./\\~<>-]{1,300}\.py)[:(]\d+|(?:^|\b)(?:Cell|Input) In ?\["
 )
 
