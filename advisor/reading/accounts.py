@@ -41,19 +41,23 @@ _DENIED = when_used(
     re.IGNORECASE,
 )
 _ASKS = when_used(
-    r"^\W{0,3}(?:(?:and|so|but|or) )?(?:will|would|can|could|should|may|is it|is the|are the|does the|do you"
-    r"|is there|are there|does anyone|has anyone|how much|how many|how do|how can|how to|do i|which"
-    r"|what)\b[^?]{0,400}\?\s*$",
+    r"^\W{0,3}(?:(?:and|so|but|or) )?(?:will|would|can|could|should|may|is|are|does|do|did|has anyone|how much"
+    r"|how many|how do|how can|how to|do i|which|what)\b[^?]{0,400}\?\s*$",
     re.IGNORECASE,
 )
 _REPORTS = when_used(
-    r"\b(?:why|how come|normal|expected|i (?:get|got|see|run|keep|always)|i'm getting|keeps?|always|every time"
-    r"|it (?:is|goes|runs|gets|ooms|dies|always))\b",
+    r"\b(?:why|how come|normal|expected|(?<!will )(?<!would )(?<!do )(?<!should )i (?:get|got|see|run|keep|always)"
+    r"|i'm getting|keeps?|always|every time|it (?:is|goes|runs|gets|ooms|dies|always))\b",
     re.IGNORECASE,
 )
 _OVER = when_used(
     r"\b(?:is|are|was|has been|went|now) (?:gone|away|fixed|solved|resolved)\b|\bno (?:more|longer)\b|\b(?:fixed"
     r"|solved) (?:it|now|by|that)\b|\bnothing fail\w*|\bno (?:error|crash)|\bfinished\b|\bworks now\b",
+    re.IGNORECASE,
+)
+_MEANT = when_used(
+    r"\bjust documenting\b|\bfor the record\b|\b(?:is|as) intended\b|\bon purpose\b|\bto provoke\b"
+    r"|\bjust sharing\b",
     re.IGNORECASE,
 )
 # A program that ends while memory grows, without the word for it.
@@ -78,9 +82,10 @@ _GENERAL = when_used(
 # Words of sentences, which logs and lists lack.
 _SENTENCES = when_used(
     r"\b(?:i|i'm|i've|my|me|we|our|it|its|it's|is|are|was|the|a|an|when|while|why|after|but|with|without|on|in|to"
-    r"|and|of|over|have|has|goes|by|from|one|ok|gives|gets|no|there|any|some|all|both|like|just|too|so|or|than|per"
-    r"|fine|this|that|if|then|as|for|at|already|even|still|always|every|each|only|again|ich|und|der|die|das|mit"
-    r"|nicht|ist|на|не|при|что|и|в|с|je|le|la|les|est|avec|el|los|con|que|en|no|se|o|os|um|uma|com)\b|[\u3040-\u9fff]",
+    r"|and|of|over|have|has|above|any|anything|until|since|because|under|what|how|who|does|do|can|can't|will|would"
+    r"|works?|fails|goes|by|from|one|ok|gives|gets|no|there|any|some|all|both|like|just|too|so|or|than|per|fine|this"
+    r"|that|if|then|as|for|at|already|even|still|always|every|each|only|again|ich|und|der|die|das|mit|nicht|ist|на"
+    r"|не|при|что|и|в|с|je|le|la|les|est|avec|el|los|con|que|en|no|se|o|os|um|uma|com)\b|[\u3040-\u9fff]",
     re.IGNORECASE,
 )
 SENTENCE_WORDS = 3
@@ -108,6 +113,8 @@ def told_shortage(lines: Sequence[Line], slow: bool) -> tuple[str, int] | None:
 
     What is slow and only mentions memory is no shortage, unless the situation is one of memory.
     """
+    if _MEANT.search(_story(lines)):
+        return None
     for number, line in enumerate(lines):
         if not _is_prose(line, lines) or tells_no_failure(line) or recovered(lines, number):
             continue
@@ -128,6 +135,8 @@ def only_spoken_of(lines: Sequence[Line], number: int) -> bool:
     said = lines[number].shown
     if not _is_prose(lines[number], lines) or not _RAN_OUT.search(said):
         return False
+    if _MEANT.search(_story(lines)):
+        return True
     told = (sentence for line in lines for sentence in _SENTENCE.split(line.shown[:LONGEST]))
     return not any(any(_affirmed(sentence)) for sentence in told)
 

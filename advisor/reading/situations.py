@@ -92,9 +92,8 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      + r"\b|requires_grad (?:is )?(?:still )?(?:on|true)|no_grad (?:was )?(?:missing|forgotten)"),
     ("grows_while_training", _TRAINS,
      r"\b(?:memory|vram|usage|gpu)\b[^.]{0,80}\b(?:increas|grow|ris|climb|leak|creep)\w*|(?:after|by|until)(?: about"
-     r"| around)?"
-     r" [\d-]{1,6} (?:more )?epochs?|(?:each|every|with each|per) epoch[^.]{0,60}(?:more|increas|grow|ris|higher)\w*"
-     r"|一直涨|越来越"),
+     r"| around)? [\d-]{1,6} (?:more )?epochs?|(?:each|every|with each|per) epoch[^.]{0,60}(?:more|increas|grow|ris"
+     r"|higher)\w*|一直涨|越来越"),
     ("one_hot", r"one[-_ ]?hot"),
     ("checkpointing_off",
      r"(?:gradient|activation)[-_ ]?checkpoint\w*\W+(?:\w+\W+){0,2}?" + _OFF
@@ -128,9 +127,10 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"|load test|concurren\w*"),
     ("generation_grows",
      r"\bchat\w*|\bconversation\w*|\bhistory\b|\bturns?\b|\bmessages\b|\bdialog\w*|past_key_values|\bkv[-_ ]?cache"
-     r"|\bDynamicCache|(?:new|generated|more|output) tokens|max_new_tokens|max_length|(?:while|when"
-     r"|during) (?:generat|writ|decod)\w*|antwort\w*|chatverlauf|gespräch\w*|对话|聊天|多轮|диалог\w*|генерац\w+"
-     r"|чат\w*|long (?:answers?|outputs?|generations?|stor(?:y|ies))|generated text|StaticCache", _GROWS
+     r"|\bDynamicCache|(?:new|generated|more|output) tokens|max_new_tokens|max_length|(?:while|when|during) (?:it "
+     r"|the model )?(?:generat|writ|decod|answer|talk)\w*|\bessays?\b|\bnovel\b|longer i (?:talk|chat)|antwort\w*"
+     r"|chatverlauf|gespräch\w*|对话|聊天|多轮|диалог\w*|генерац\w+|чат\w*|long (?:answers?|outputs?|generations?"
+     r"|stor(?:y|ies))|generated text|StaticCache", _GROWS
      + r"|longer|max_new_tokens|static ?cache|\bcache\b"),
     ("vocabulary", r"\blogits\b|\bvocab\w*|lm_head|cross[-_ ]entropy|log_?softmax|logprobs|fused (?:linear )?loss"
      r"|liger"),
@@ -140,9 +140,9 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"\btokens?\b|\bseq\w*|\blength|\bprompts?\b|\bcontext\b|\bpixels?\b|\bframes?\b|\bresolution|\d{4}"
      r"|(?<!\d)\d{1,4}k\b"),
     ("large_pictures",
-     r"\b\d{3,4} ?[x×] ?\d{3,4}\b|\bresolution|\bupscal\w*|\bvae\b|(?:large|big|huge|4k|8k"
-     r"|full[- ]size)(?:r)? (?:images?|pictures?|scans?|tiles?)|\bhi-?res|\b1080p|\b720p|\b4k\b (?:image|video)"
-     r"|longer (?:videos?|clips?)|\d{2,4} frames"),
+     r"\b\d{3,4} ?[x×] ?\d{3,4}\b|\b\d{1,2}k ?[x×] ?\d{1,2}k\b|\bsatellite\b|\bwhole[- ]slide|\bresolution"
+     r"|\bupscal\w*|\bvae\b|(?:large|big|huge|4k|8k|full[- ]size)(?:r)? (?:images?|pictures?|scans?|tiles?)"
+     r"|\bhi-?res|\b1080p|\b720p|\b4k\b (?:image|video)|longer (?:videos?|clips?)|\d{2,4} frames"),
     ("long_prompt",
      r"(?:long\w*|(?<!\d)\d{1,4}k|(?<!\d)[\d,.]{4,9} ?(?:tokens?|words|pages)|entire|whole|complete"
      r"|huge)(?:[- ]tokens?)? (?:prompts?|documents?|context|inputs?|articles?|books?|pdfs?|texts?|contracts?"
