@@ -25,8 +25,8 @@ _SLOW = "|".join(
         r"\blonger\b|\bforever\b|\bages\b|\btoo long\b|\bvery long\b|\blong time\b|\bbottleneck|\bfaster\b",
         r"\bspeed-?\s?ups?\b|\b(?:no|not|not any) (?:gain|benefit|improvement)",
         r"\d\s?(?:t|tok(?:en)?s?|it|samples|prompts|requests|images)\s?(?:/|per )\s?s|\b(?:s|sec|seconds|ms)/it\b",
-        r"\b(?:takes?|took|needs?|needed|spends?|spent|lasts|wait(?:s|ing)?)\b(?:[^.]|\.\d){0,60}?"
-        r"\b(?:seconds|secs?|s|ms|minutes|mins?|hours|h|days)\b",
+        r"\b(?:takes?|took|needs?|needed|spends?|spent|lasts|wait(?:s|ing)?)\b(?:[^.]|\.\d){0,60}?\b(?:seconds|secs?"
+        r"|s|ms|minutes|mins?|hours|h|days)\b",
         r"\d\s?(?:x|times) (?:as long|the time|slower|longer)|\btwice (?:as long|the time)",
         r"\d\s?ms\b|\b(?:in|after|within|about|only) \d{1,5}(?:\.\d{1,3})?\s?(?:s|secs?|seconds|minutes|min)\b",
         r"\d\s?% of (?:the |its |my )?(?:\w{1,12} )?time|\btokens? (?:per|a) second|\bquicker\b|\bspeed\b",
@@ -34,20 +34,19 @@ _SLOW = "|".join(
         r"\d\s?(?:ms|s|secs?|seconds|minutes|min|hours) (?:per|each|for|instead|vs)\b",
         r"\d\s?(?:seconds|secs)\b",
         r"\d\s?(?:minutes?|mins?|hours?)\b|\b(?:quarter of an|half an|an) hour\b|\b(?:minutes?|hours?) (?:per|for|a"
-        r"|each)\b|\b(?:per"
-        r"|for every) (?:word|token|answer|sentence|reply)\b",
+        r"|each)\b|\b(?:per|for every) (?:word|token|answer|sentence|reply)\b",
         r"\bexecution times?\b|\bno better\b|\blower than\b|\bstall\w*|\bcrawl\w*|\bcreep\w*|\bhangs?\b|\bterribl\w+",
-        r"n't gain\b|\bnot gain\b|\bgains? (?:nothing|little|anything)|\bcosts? (?:the same|just as)|\bsame (?:time"
-        r"|cost)\b",
+        r"n't gain\b|n't improve\b|\bnot improve\b|n't scale\b|\bfull load\b|\bfully loaded\b|\btok(?:en)?s?/s\b"
+        r"|\bnot gain\b|\bgains? (?:nothing"
+        r"|little|anything)|\bcosts? (?:the same|just as)|\bsame (?:time|cost)\b",
         r"\bregardless\b|\bno matter how\b|n't depend\b|\bdoes not depend\b|\bindependent of\b|\bsnail|\bpoor\b",
         r"\bpainful\w*|\bunusabl\w+|\b\d+ ?x less\b|\bas fast as\b|\bstruggl\w*|\bsits? at 0\b|\bat 0 ?%",
         r"\bperformance\b[^.]{0,40}\b(?:drop|worse|bad|poor|degrad)",
     )
 )
 _TIMES = when_used(
-    r"(?<![\d.])(\d{1,5})(?:\s?(?:samples|prompts|images|sequences|inputs))?\s?"
-    r"(?:[:=]|->|=>|takes?|took|needs?|is|in|,)?\s{0,3}(?:about |around |~)?"
-    r"(\d{1,6}(?:\.\d{1,4})?)\s?(ms|s|secs?|seconds|min|minutes)\b",
+    r"(?<![\d.])(\d{1,5})(?:\s?(?:samples|prompts|images|sequences|inputs))?\s?(?:[:=]|->|=>|takes?|took|needs?|is"
+    r"|in|,)?\s{0,3}(?:about |around |~)?(\d{1,6}(?:\.\d{1,4})?)\s?(ms|s|secs?|seconds|min|minutes)\b",
     re.IGNORECASE,
 )
 _COUNTED = {"one": 1, "two": 2, "three": 3, "four": 4, "six": 6, "eight": 8, "sixteen": 16, "thirty-two": 32}
@@ -58,24 +57,22 @@ _TIMES_FOR = when_used(
     re.IGNORECASE,
 )
 _BATCHED = when_used(
-    r"batch|\bbs\b|\b(?:images?|samples|prompts|sequences|inputs) at (?:once|a time)|\bN ?="
-    r"|for two\b",
+    r"batch|\bbs\b|\b(?:images?|samples|prompts|sequences|inputs) at (?:once|a time)|\bN ?=|for two\b",
     re.IGNORECASE,
 )
 # Who is content, or speaks of how good answers are, complains of no slowness.
 _CONTENTED = when_used(
-    r"\bworks? (?:great|perfectly|like a charm|really well|very well)|\bno complaints?\b",
+    r"\bworks? (?:great|perfectly|like a charm|really well|very well)|\bno complaints?\b|\b(?:very|so) happy\b"
+    r"|\bgreat (?:improvement|speed\w*|gain)|\bimpressive\b|\b(?:is|was|runs?|just|are) as fast as\b",
     re.IGNORECASE,
 )
 _QUALITY = when_used(r"\b(?:quality|accuracy|perplexity|bleu|rouge|f1|wer)\b", re.IGNORECASE)
 _PACE = when_used(
-    r"\bslow|\bspeed|\bfast|\blatency|\bthroughput|\btimes?\b|\bseconds|/s\b|/it\b|\bms\b"
-    r"|\butili[sz]ation",
+    r"\bslow|\bspeed|\bfast|\blatency|\bthroughput|\btimes?\b|\bseconds|/s\b|/it\b|\bms\b|\butili[sz]ation",
     re.IGNORECASE,
 )
 _FIGURES = when_used(
-    r"\d\s?(?:(?:ms|s|secs?|seconds|min|minutes)\b|(?:t|tok(?:en)?s?|it|samples|images)\s?(?:/|per "
-    r"|a )\s?s)",
+    r"\d\s?(?:(?:ms|s|secs?|seconds|min|minutes)\b|(?:t|tok(?:en)?s?|it|samples|images)\s?(?:/|per |a )\s?s)",
     re.IGNORECASE,
 )
 _SIZES = when_used(r"(?<![\d.])(\d{1,4}(?:\.\d{1,3})?)\s?gi?b\b", re.IGNORECASE)
@@ -84,8 +81,8 @@ DOUBLE = (1.8, 2.2)
 _UNITS = {"m": 60.0, "s": 1.0}
 _TABLE = when_used(r"(\d{1,7})\s?Mi?B\s?/\s?(\d{3,7})\s?Mi?B", re.IGNORECASE)
 _SHORT_TABLE = when_used(
-    r"(?:gpu|cuda|card"
-    r"|device)[ :#]{0,2}\d{1,2}\W{1,3}(\d{1,3}(?:\.\d{1,2})?)\s?(?:Gi?B?)?\s?/\s?(\d{1,3}(?:\.\d{1,2})?)\s?Gi?B?",
+    r"(?:gpu|cuda|card|device)[ :#]{0,2}\d{1,2}\W{1,3}(\d{1,3}(?:\.\d{1,2})?)\s?(?:Gi?B?)?"
+    r"\s?/\s?(\d{1,3}(?:\.\d{1,2})?)\s?Gi?B?",
     re.IGNORECASE,
 )
 _LOADS = when_used(
@@ -136,25 +133,22 @@ def _in_proportion(story: str) -> bool:
 
 _ONE_GPU = (
     r"(?:\b(?:one|1|single|just one|only one|first|fewer)(?: of them| \w+)? ?(?:x ?)?(?:gpus?|cards?|devices?"
-    r"|[ahvlt]\d{2,4}s?"
-    r"|\d{4}s?)\b|cuda_visible_devices\S{0,20}|\bone of them\b|单卡|一张卡|单张|1 ?张|一张|一块)"
+    r"|[ahvlt]\d{2,4}s?|\d{4}s?)\b|cuda_visible_devices\S{0,20}|\bone of them\b|单卡|一张卡|单张|1 ?张|一张|一块)"
 )
 _FINE = (
     r"(?:\bfine\b|\bworks?\b|\bworked\b|\bok(?:ay)?\b|no (?:problem|issue|error|nan)\w*|\bgood\b|\bcorrect\b"
-    r"|\bnormal\w*"
-    r"|\bnever (?:happen|occur|fail)\w*|does(?: not|n't) (?:happen|occur)|goes away|disappears?|\bgone\b|problemlos"
-    r"|funktioniert|正常|没问题|没有问题|可以)"
+    r"|\bnormal\w*|\bnever (?:happen|occur|fail)\w*|does(?: not|n't) (?:happen|occur)|goes away|disappears?|\bgone\b"
+    r"|problemlos|funktioniert|正常|没问题|没有问题|可以)"
 )
 _FEWER = when_used(
     rf"{_ONE_GPU}[^.]{{0,90}}?{_FINE}|{_FINE}[^.]{{0,60}}?{_ONE_GPU}"
-    r"|only (?:happens|occurs|fails|when|with|on|if)(?: \w+){0,5} (?:two|2|several|multiple|more than one|4|four|both) "
-    r"(?:\w+ )?(?:gpus|cards|devices)",
+    r"|only (?:happens|occurs|fails|when|with|on|if)(?: \w+){0,5} (?:two|2|several|multiple|more than one|4|four"
+    r"|both) (?:\w+ )?(?:gpus|cards|devices)",
     re.IGNORECASE,
 )
 _MORE = when_used(
     r"\b(?:[2-9]|1[0-6]|two|three|four|eight|several|multiple|both|all|more)(?: x| \w+)? ?(?:gpus|cards|devices"
-    r"|[ahvlt]\d{2,4}s?"
-    r"|\d{4}s?)\b|\b[2-8] ?x ?\w+|\bx ?[2-8]\b|multi-?\s?gpu|device_map|tensor[-_ ]parallel"
+    r"|[ahvlt]\d{2,4}s?|\d{4}s?)\b|\b[2-8] ?x ?\w+|\bx ?[2-8]\b|multi-?\s?gpu|device_map|tensor[-_ ]parallel"
     r"|[两二三四八2-8] ?[张块]|多卡|双卡|多张",
     re.IGNORECASE,
 )

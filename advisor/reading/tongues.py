@@ -30,9 +30,11 @@ class Tongue:
 
 _TONGUES = (
     Tongue(
-        r"ich|und|der|das|nicht|ist|auf|wird|warum|wieso|aber|habe|eine[nmrs]?|nur|bei|wenn|wie|dem|den|zu|von|kann|wir",
+        r"ich|und|der|das|nicht|ist|auf|wird|warum|wieso|aber|habe|eine[nmrs]?|nur|bei|wenn|wie|dem|den|zu|von|kann"
+        r"|wir",
         "langsam: slow; langsamer: slower; schneller: faster; länger: longer; dauert: takes; braucht: takes; "
-        "brauchen: take; ewig: forever; sekunden: seconds; sekunde: second; minuten: minutes; minute: minute; "
+        "brauchen: take; ewig: forever; sekunden: seconds; pro sekunde: per second; sekunde: second; läuft nur: runs "
+        "only; minuten: minutes; minute: minute; "
         "stunden: hours; mehr: more; mehreren: several; mehrere: several; beiden: both; beide: both; zwei: two; "
         "drei: three; vier: four; karten: cards; karte: card; grafikkarte: card; eine: one; einer: one; einem: one; "
         "einzelne*: single; einzige*: single; verteilt: spread; statt: instead of; nur: only; erste*: first; "
@@ -123,7 +125,8 @@ _TONGUES = (
         "第一次: first time; 首次: first time; 第二次: second; 重启: reboot; 启动: start; 加载: load; 模型: model; "
         "权重: weights; 量化: quantized; 编译: compiled; 之后: afterwards; 然后: then; 再次: again; "
         "全部核心: all cores; 核心: cores; 没有使用: not used; 几乎没有占用: hardly used; 显存: VRAM; "
-        "一直是: stays at; 空闲: idle; 利用率: utilization; 吞吐: throughput; 一半: half; 两倍: twice; "
+        "一直是: stays at; 空闲: idle; 利用率: utilization; 吞吐: throughput; 提升: improvement; 两张卡: "
+        "two cards; 两块卡: two cards; 四张卡: four cards; 单张: one; 一半: half; 两倍: twice; "
         "默认: by default; 没有: without; 网络盘: network drive; 个: ",
         spaced=False,
     ),
