@@ -26,9 +26,9 @@ _FUSED = when_used(
     re.IGNORECASE,
 )
 _QUERY_KEY = when_used(
-    r"\b\w{0,20}(?:query|queries|\bqs?|_q|xq|q_\w{1,12})\w{0,12}(?:\.[\w.]{1,20}\([\w, -]{0,20}\))?(?:\s*[@,*]"
+    r"\b\w{0,20}(?:query|queries|\bqs?|\bqt|_q|xq|q_\w{1,12})\w{0,12}(?:\.[\w.]{1,20}\([\w, -]{0,20}\))?(?:\s*[@,*]"
     r"|\.matmul\()\s*\(?"
-    r"\w{0,20}(?:keys?|\bks?|_k|xk|k_\w{1,12}|k[tT])\b"
+    r"\w{0,20}(?:keys?|\bks?|\bkt|_k|xk|k_\w{1,12}|k[tT])\b"
 )
 _SCORES = when_used(
     r"^(?:self\.)?(?:attn|att|attention|scores?|dots|energy|sim|similarity|affinity|position_bias|causal_mask|aff|alpha"
@@ -37,6 +37,7 @@ _SCORES = when_used(
 _ON_SCORES = when_used(
     r"(?:softmax|dropout|drop|masked_fill|where)\w{0,8}\(\s*(?:input=)?(?:attn|att|scores?|attention|dots|energy|sim"
     r"|weights)\w{0,24}\b"
+    r"|\b(?:attn|scores|attention_scores|attn_weights|attention_probs|attn_probs) ?@ ?v\w{0,12}\b"
     r"|\b(?:attn|att|scores?|attention_scores|dots|energy|sim)\w{0,16}\.(?:softmax|masked_fill|float|to|exp)\w{0,2}\("
 )
 _WITHIN_ATTENTION = when_used(r"att(?:ention|n)", re.IGNORECASE)
@@ -49,8 +50,10 @@ _LOGITS = when_used(
     r"|\bvocab|\blm_head|logsumexp"
 )
 _NO_VOCABULARY = when_used(
-    r"preds\b|\.add\(|nested|gather|\.cat\(|concat|append|attn_logits|attention_logits|router_logits|gate_logits|logits_to_keep|router"
+    r"preds\b|\.add\(|(?:model|net)\(|nested|gather|\.cat\(|concat|append|attn_logits|attention_logits|router_logits"
+    r"|gate_logits|logits_to_keep|router"
 )
+_STATEMENT = when_used(r"[A-Za-z_][\w.]{0,40}(?:, ?\w{1,30}){0,2} ?[-+*/@]?= ?[^=\s]")
 _OPERATOR = when_used(r"op_name=\"?([^\"\s]{1,400})|\[\[\{?\{?node ([\w./-]{1,300})")
 _TRAINS = when_used(r"gradient|transpose\(jvp|optimi[sz]er|train", re.IGNORECASE)
 _OPERATORS = (
@@ -108,6 +111,8 @@ def _one_large(operator: str, sides: Sequence[int]) -> bool:
 def _by_calls(lines: Sequence[Line], first: int, last: int) -> tuple[str, int] | None:
     """By the innermost calls; the first that tells, from the innermost outwards."""
     calls = list(_calls(lines, first, last))[-INNERMOST:]
+    if not calls:
+        return _by_statements(lines, first, last)
     around = " ".join(f"{where} {code}" for where, code, _ in calls)
     for _, code, number in reversed(calls):
         if _FUSED.search(code):
@@ -116,6 +121,15 @@ def _by_calls(lines: Sequence[Line], first: int, last: int) -> tuple[str, int] |
             return "attention", number
         if _LOGITS.search(code) and not _NO_VOCABULARY.search(code):
             return "logits", number
+    return None
+
+
+def _by_statements(lines: Sequence[Line], first: int, last: int) -> tuple[str, int] | None:
+    """By code that was pasted without its traceback: only a product of queries and keys is plain enough."""
+    for number in range(last - 1, first - 1, -1):
+        code = lines[number].bare
+        if _STATEMENT.match(code) and not _FUSED.search(code) and _is_attention(code, within=False):
+            return "attention", number
     return None
 
 

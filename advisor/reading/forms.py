@@ -53,7 +53,8 @@ FORMS = (
                             "RESOURCE_EXHAUSTED: Attempting to reserve",
                             "RESOURCE_EXHAUSTED: Ran out of memory in memory space", "Failed to allocate request for")),
     Form("ggml", "gpu_oom", (
-        "cudaMalloc failed: out of memory", "failed to allocate CUDA<n> buffer", "failed to allocate ROCm<n> buffer",
+        "cudaMalloc failed: out of memory", "CUDA error 2 at <word> out of memory",
+        "failed to allocate CUDA<n> buffer", "failed to allocate ROCm<n> buffer",
         "ggml_vulkan: Device memory allocation of size <n> failed", "failed to allocate Vulkan<n> buffer",
         "ggml_vulkan: ... ErrorOutOfDeviceMemory", "unable to allocate CUDA<n> buffer",
         "hipMalloc failed: out of memory",

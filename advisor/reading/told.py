@@ -1,12 +1,13 @@
 """Which observations the prose around a memory failure tells, and what a table of processes in it shows."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
-from advisor.reading.observations import OBSERVATIONS
+from advisor.reading.observations import OF_THE_RUN
+from advisor.reading.observed_machine import OF_THE_MACHINE
 
 LONGEST = 3_000
 """Characters of prose that are looked at, at the beginning and again at the end."""
@@ -17,6 +18,7 @@ _FIGURES = when_used(
 )
 """A message of PyTorch with its figures, which tells nothing in anybody's own words."""
 
+OBSERVATIONS = OF_THE_RUN + OF_THE_MACHINE
 # A row of nvidia-smi: device, process, type, name, size.
 _PROCESS_ROW = when_used(
     r"\|?\s{0,8}(\d{1,2})\s{1,12}(?:\S{1,4}\s{1,8}\S{1,4}\s{1,12})?(\d{1,8})\s{1,12}(?:M\+)?(?:C\+G|C)\s{1,8}\S.{0,120}?\s(\d{1,6})\s?MiB"
@@ -26,7 +28,7 @@ MUCH_MIB = 2048
 
 def tells(lines: Sequence[Line]) -> tuple[str, ...]:
     """The names of what the text tells, in the order of the table."""
-    story = _story(line.bare for line in lines)
+    story = _story(_both(lines))
     found = [
         name
         for name, words, written in OBSERVATIONS
@@ -35,6 +37,14 @@ def tells(lines: Sequence[Line]) -> tuple[str, ...]:
     if "held_elsewhere" not in found and _crowded(lines):
         found.append("held_elsewhere")
     return tuple(found)
+
+
+def _both(lines: Sequence[Line]) -> Iterator[str]:
+    """The lines, and what of them was put into English as it was pasted: observations know their own words for it."""
+    for line in lines:
+        yield line.bare
+        if not line.shown.isascii() and line.bare not in line.shown:
+            yield line.shown
 
 
 def _crowded(lines: Sequence[Line]) -> bool:
