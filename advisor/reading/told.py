@@ -11,7 +11,7 @@ from advisor.reading.observed_machine import OF_THE_MACHINE
 
 LONGEST = 3_000
 """Characters of prose that are looked at, at the beginning and again at the end."""
-_NOTOBSERVATIONS = when_used(r"^File \S|site-packages|dist-packages|^\s*[\^~]+\s*$|^Traceback \(")
+_NO_PROSE = when_used(r"^File \S|site-packages|dist-packages|^\s*[\^~]+\s*$|^Traceback \(")
 _FIGURES = when_used(
     r"tried to allocate [\d.]{1,12} \w{1,5}(?:\. gpu| \(gpu).{0,900}"
     r"(?:fragmentation|environment-variables\)|by pytorch\)?|cached\)|unallocated\.)"
@@ -66,7 +66,7 @@ def _story(lines: Iterable[str]) -> str:
     told: list[str] = []
     below_frame = False
     for line in lines:
-        if line and not below_frame and not _NOTOBSERVATIONS.search(line):
+        if line and not below_frame and not _NO_PROSE.search(line):
             told.append(line.lower())
         below_frame = line.startswith("File ")
     text = _FIGURES.sub(" ", " ".join(told))
