@@ -133,7 +133,8 @@ def _in_proportion(story: str) -> bool:
 
 _ONE_GPU = (
     r"(?:\b(?:one|1|single|just one|only one|first|fewer)(?: of them| \w+)? ?(?:x ?)?(?:gpus?|cards?|devices?"
-    r"|[ahvlt]\d{2,4}s?|\d{4}s?)\b|cuda_visible_devices\S{0,20}|\bone of them\b|单卡|一张卡|单张|1 ?张|一张|一块)"
+    r"|[ahvlt]\d{2,4}s?|\d{4}s?)\b|cuda_visible_devices\S{0,20}|\bone of them\b|\beine[rn]? (?:karte|gpu)\b"
+    r"|\bune seule carte\b|\buna sola\b|одной (?:карте|gpu)|单卡|一张卡|单张|1 ?张|一张|一块)"
 )
 _FINE = (
     r"(?:\bfine\b|\bworks?\b|\bworked\b|\bok(?:ay)?\b|no (?:problem|issue|error|nan)\w*|\bgood\b|\bcorrect\b"
@@ -147,7 +148,8 @@ _FEWER = when_used(
     re.IGNORECASE,
 )
 _MORE = when_used(
-    r"\b(?:[2-9]|1[0-6]|two|three|four|eight|several|multiple|both|all|more)(?: x| \w+)? ?(?:gpus|cards|devices"
+    r"\b(?:[2-9]|1[0-6]|two|three|four|eight|several|multiple|both|all|more|zwei|vier|deux|dos|двух)(?: x"
+    r"| \w+)? ?(?:gpus|cards|devices"
     r"|[ahvlt]\d{2,4}s?|\d{4}s?)\b|\b[2-8] ?x ?\w+|\bx ?[2-8]\b|multi-?\s?gpu|device_map|tensor[-_ ]parallel"
     r"|[两二三四八2-8] ?[张块]|多卡|双卡|多张",
     re.IGNORECASE,
