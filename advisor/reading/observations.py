@@ -23,8 +23,8 @@ OF_THE_RUN: tuple[tuple[str, str, str], ...] = (
         rf"restart\w{{0,3}}(?!(?:[^.]|\.(?=\w)){{0,42}}?(?:n't|not|no\b|nothing|still|same)){GAP}(?:{WORKS}|again"
         rf"|each time|every time)"
         rf"|(?:{WORKS}){GAP}after (?:a |the |every )?(?:\w{{1,10}} )?restart"
-        r"|\b(?:have|had|need|forced) to restart\b|\bon (?:the|a|my) (?:second|2nd|next) (?:try|run|attempt|call|time"
-        r"|image|go)\b"
+        r"|\b(?:have|had|need|forced) to restart\b|\b(?:on|at|in|for|during) (?:the |a |my )?(?:second|2nd|next)"
+        r" (?:try|run|attempt|call|time|image|go|generation|model|request|song|video|fold|trial)\b"
         r"|\b(?:run|execute|call) again (?:the|on)\b|\b(?:until|unless) i restart"
         rf"|\b(?:ran|run|rerun|re-?ran|re-?run|running|execut\w{{1,3}}|call\w{{0,3}}) {_CELL} (?:again|twice"
         rf"|(?:multiple|several|many|two) times|repeatedly"
@@ -179,9 +179,12 @@ OF_THE_RUN: tuple[tuple[str, str, str], ...] = (
         r"|(?:4x|four times) (?:the )?(?:longer|length|tokens)(?:[^.]){0,40}16|attn_implementation\W{1,4}eager",
     ),
     (
-        "vocabulary", "vocab|15193|15206|12825|logits|248320|262144|256000",
+        "vocabulary", "vocab|15193|15206|12825|logits|softmax|248320|262144|256000",
         r"\b(?:\d{1,3} ?[x×*]|tokens|sequence|length|batch)\b(?:[^.]){0,50}[x×*] ?(?:the )?(?:vocab\w{0,6}|15193\d"
-        r"|152064|12825\d|32000|256000|262144|50257|248320|129280)\b",
+        r"|152064|12825\d|32000|256000|262144|50257|248320|129280)\b"
+        r"|\b(?:full|fp32|float32|upcast\w{0,2})(?:[- ]vocab\w{0,6})?(?: \w{1,8})? logits\b|\blogits (?:alone|tensor"
+        r"|matrix|take|need)"
+        r"|\blog_?softmax (?:runs )?out of memory|\bvocab\w{0,6} (?:of|is|size|=|≈|~){1,2} ?(?:\d{3},?\d{3}|\d{3}k)\b",
     ),
     (
         "recomputation", "checkpointing",

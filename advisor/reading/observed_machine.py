@@ -20,10 +20,13 @@ OF_THE_MACHINE: tuple[tuple[str, str, str], ...] = (
         r"|without (?:an? )?(?:if )?__name__",
     ),
     (
-        "restores", "map_location|torch.load",
+        "restores", "map_location|torch.load|resum|load_from_checkpoint",
         rf"map_location{NEAR}(?:{WORKS}|is not|isn't|not given|missing)|(?:without|no|forgot) map_location|\b(?:each"
         rf"|every|all) (?:rank|process)\w{{0,2}}"
-        r"(?:[^.]|\.(?=\w)){0,40}torch\.load",
+        r"(?:[^.]|\.(?=\w)){0,40}torch\.load"
+        r"|\b(?:solved|fixed|helps|works)(?:[^.]){0,40}map_location"
+        r"|\b(?:resum\w{1,3}|load_from_checkpoint)\b(?:[^.]|\.(?=\w)){0,100}?\b(?:processes|gpu ?0|first gpu"
+        r"|main gpu)\b",
     ),
     (
         "one_full", "gpu|card|cuda:|device|卡",
