@@ -188,8 +188,10 @@ OF_THE_RUN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "recomputation", "checkpointing",
-        rf"gradient[ _]checkpointing(?:[^.]){{0,40}}(?:{WORKS})|(?:no|without|not|off|disabled|forgot"
-        rf"|is not)(?:[^.]){{0,30}}gradient[ _]checkpointing"
+        r"\b(?:with|enabl\w{1,3}|on|after|once|use"
+        r"|using) (?:\w{1,8} ){0,2}gradient[ _]checkpointing(?:[^.]){0,40}\b(?:works|fits|runs?|ran|worked"
+        r"|passes|helps|fixes|solves)\b|(?:no|without|not|off|disabled|forgot"
+        r"|is not)(?:[^.]){0,30}gradient[ _]checkpointing"
         r"|gradient[ _]checkpointing\S{0,3} (?:is |was )?(?:off|disabled|not|false)|(?:turn\w{0,3}"
         r"|switch\w{0,3}) on gradient[ _]checkpointing",
     ),

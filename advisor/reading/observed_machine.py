@@ -14,9 +14,11 @@ OF_THE_MACHINE: tuple[tuple[str, str, str], ...] = (
     r"|\bfully ?sharded"),
     (
         "worker_loads", "worker|__main__|spawn|subprocess",
-        r"\b(?:each|every|per|all) (?:\w{1,12} )?(?:worker|process|subprocess)\w{0,2}\b(?:[^.]){0,60}\b(?:loads?"
-        r"|loading|reloads?|imports?|runs the)"
-        r"|load\w{0,3}(?:[^.]){0,40}\b(?:in|by|once per|for|per) (?:each|every|\w{0,10} ?)worker|no (?:if )?__name__"
+        r"\b(?:each|every|per|all) (?:\w{1,12} )?(?:worker|process|subprocess)\w{0,2}\b(?:[^.]){0,60}(?:\bloads?"
+        r"|loading|reloads?)\b(?:[^.]){0,24}\b(?:models?|weights|checkpoint|script|module|everything|again)"
+        r"|\b(?:each|every|all) (?:worker|subprocess)\w{0,2}\b(?:[^.]){0,40}\b(?:imports|runs) the"
+        r"|(?:model|weights|checkpoint)\w{0,2}\b.{0,40}?\b(?:in|by|once per|for|per) (?:each "
+        r"|every )?(?:\w{1,12} )?worker|no (?:if )?__name__"
         r"|without (?:an? )?(?:if )?__name__",
     ),
     (

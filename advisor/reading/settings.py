@@ -68,7 +68,8 @@ def _in_force(squeezed: Squeezed, written: str) -> bool:
             return False
         before = text[max(0, place[0] - 40) : place[0]]
         before = re.sub(r"(?:pytorch_)?(?:cuda_|hip_)?(?:alloc_conf)?=?$", "", before)
-        if not _ADVICE.search(before):
+        longer = written.rstrip()[-1].isdigit() and text[place[1] : place[1] + 1].isdigit()
+        if not longer and not _ADVICE.search(before):
             return True
         end = place[0]
     return False
