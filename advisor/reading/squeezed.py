@@ -15,7 +15,7 @@ from advisor.patterns import when_used
 WITHIN = 160
 """Most characters (without spaces) that `...` in a phrase may stand for."""
 
-LONG = 100_000
+LONG = 20_000
 """Letters from which on a text is indexed before it is searched for more than a thousand phrases."""
 GRAM = 6
 SHORTEST = 4
