@@ -30,6 +30,7 @@ _NO_FAILURE = when_used(
     r"|\bnothing fail(?:s|ed)\b|\btrying (?:with |batch\S{0,10} )?(?:size )?\d{1,5}\b(?! ?[kmg]?i?b)|\bhalving\b"
     r"|\bbacking off\b|\breducing (?:the )?batch"
     r"|\bto avoid\b[^.]{0,60}out of memory"
+    r"|\b(?:print\(|help=|log(?:ger|ging)?\.\w{1,12}\(|warnings\.warn\()f?[\"']"
     r"|\bcan lead to out.of.memory|\bmay (?:run|result|lead)\b|\bwithout running out|\bin str\("
     r"|\boom(?:s|_kill|-kills)?\W{1,3}0\b|(?<!more than )\b\d+\s?[EZ]B\b",
     re.IGNORECASE,
@@ -41,6 +42,7 @@ _GOES_ON = when_used(
     re.IGNORECASE,
 )
 _FAILS = when_used(r"\berror\b|\bfail|\babort|\bexit|\btraceback\b|\bout of memory\b|\bkilled\b", re.IGNORECASE)
+_RAISED = when_used(r"(?:[\w.]{1,80}\.)?\w{0,60}(?:Error|Exception)\b\s?:")
 NEXT = 6
 """Lines below a failure in which a program announces that it goes another way."""
 # Forms that mean something only as a whole line: the shell's own word, and Python's bare exception.
@@ -127,6 +129,8 @@ def tells_no_failure(line: Line) -> bool:
 
 def recovered(lines: Sequence[Line], failed: int) -> bool:
     """Whether the program says that it goes another way, and nothing fails from there on."""
+    if _RAISED.match(lines[failed].bare):
+        return False
     for number in range(failed + 1, min(len(lines), failed + NEXT)):
         if _GOES_ON.search(lines[number].bare):
             return not any(_FAILS.search(line.bare) for line in lines[number + 1 :])
