@@ -97,7 +97,8 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
     ("one_hot", r"one[-_ ]?hot"),
     ("checkpointing_off",
      r"(?:gradient|activation)[-_ ]?checkpoint\w*\W+(?:\w+\W+){0,2}?" + _OFF
-     + r"|(?:without|no|forgot\w*|not us\w+|n't us\w+)(?: \w+){0,2} (?:gradient|activation)[-_ ]checkpoint\w*"
+     + r"|(?:without|no|forgot\w*|not (?:us|enabl)\w+|n't (?:us|enabl|turn|switch"
+     r"|activat)\w*)(?: \w+){0,2} (?:gradient|activation)[-_ ]checkpoint\w*"
      r"|(?:turn|switch|set|enabl|with|us|add)\w*[^.]{0,40}(?:gradient|activation)[-_ ]checkpoint\w*[^.]{0,60}\b" + _FITS
      + r"\b|gradient_checkpointing_enable\(\)[^.]{0,60}\b" + _FITS + r"\b"),
     ("hessian", r"\bgptq\w*|quanti[sz]\w+", r"\bhessian|cholesky|second[- ]order"),
