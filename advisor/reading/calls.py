@@ -32,7 +32,7 @@ _QUERY_KEY = when_used(
 )
 _SCORES = when_used(
     r"^(?:self\.)?(?:attn|att|attention|scores?|dots|energy|sim|similarity|affinity|position_bias|causal_mask|aff|alpha"
-    r"|attn_\w{1,24}|attention_\w{1,24}|\w{1,12}_attn|\w{1,12}_scores)\s?(?:[-+*/]?=)(?!=)"
+    r"|attn_\w{1,24}|attention_\w{1,24}|\w{1,12}_attn|(?!pred)\w{1,12}_scores)\s?(?:[-+*/]?=)(?!=)"
 )
 _ON_SCORES = when_used(
     r"(?:softmax|dropout|drop|masked_fill|where)\w{0,8}\(\s*(?:input=)?(?:attn|att|scores?|attention|dots|energy|sim"
