@@ -97,7 +97,8 @@ def with_prompts(
     """
     if path is None:
         return plan, None
-    ids = own_prompts.as_ids(own_prompts.read(Path(path)), plan.model, python)
+    vocabulary = plan.model_facts.count("model.vocab_size")
+    ids = own_prompts.as_ids(own_prompts.read(Path(path)), plan.model, python, vocabulary)
     workload = own_prompts.fitted(plan.workload, ids)
     if other := own_prompts.other_sizes(plan.workload, workload):
         warned(other)

@@ -117,17 +117,25 @@ def _entry(entry: Any, place: str, mistakes: list[Mistake]) -> Iterator[Prompt]:
             mistakes.append(Mistake(place, "is no prompt", FORMS))
 
 
-def as_ids(prompts: Sequence[Prompt], reference: ModelReference, python: str) -> tuple[Ids, ...]:
+def as_ids(
+    prompts: Sequence[Prompt], reference: ModelReference, python: str, vocabulary: int | None = None
+) -> tuple[Ids, ...]:
     """The prompts as token ids; texts are taken apart by the model's own tokenizer, in a child process of `python`.
 
     Raises:
-        RequestError: there are texts and no tokenizer, or the tokenizer makes nothing of a text.
+        RequestError: there are texts and no tokenizer, the tokenizer makes nothing of a text, or a token is not among
+            the `vocabulary` tokens of the model.
     """
     texts = [prompt.content for prompt in prompts if isinstance(prompt.content, str)]
     made = iter(_tokenized(texts, reference, python) if texts else [])
     found = tuple(next(made) if isinstance(prompt.content, str) else prompt.content for prompt in prompts)
     if empty := [prompt.place for prompt, ids in zip(prompts, found, strict=True) if not ids]:
         raise RequestError(*(Mistake(place, "is no token to the model's tokenizer") for place in empty[:10]))
+    if vocabulary:
+        over = [prompt.place for prompt, ids in zip(prompts, found, strict=True) if max(ids) >= vocabulary]
+        if over:
+            what = f"holds a token that the model's vocabulary of {vocabulary:,} does not"
+            raise RequestError(*(Mistake(place, what) for place in over[:10]))
     return found
 
 
@@ -170,7 +178,9 @@ def other_sizes(planned: Workload, workload: Workload) -> str | None:
     if planned == workload:
         return None
     one, other = (
-        f"{load.batch * load.concurrency} prompts of {load.prompt_tokens} tokens" for load in (planned, workload)
+        f"{load.batch * load.concurrency} prompts of {most}{load.prompt_tokens} tokens"
+        for load in (planned, workload)
+        for most in ("up to " if load.mixed_lengths else "",)
     )
     return (
         f"The plan and its predictions are for {one}, the file holds {other}: diagnose --prompts makes one for these."

@@ -106,6 +106,13 @@ def test_prompts_of_other_sizes_than_the_plan_was_made_for_are_said() -> None:
     assert prompts.other_sizes(load, load) is None
     told = prompts.other_sizes(load, Workload(batch=5, prompt_tokens=7))
     assert told is not None and "2 prompts of 9 tokens" in told and "5 prompts of 7" in told
+    told = prompts.other_sizes(load, Workload(batch=2, prompt_tokens=9, mixed_lengths=True))
+    assert told is not None and "2 prompts of 9 tokens" in told and "2 prompts of up to 9 tokens" in told
+
+
+def test_a_token_that_the_model_does_not_have_is_refused_with_its_place() -> None:
+    with pytest.raises(RequestError, match=r"p:2.*vocabulary of 10"):
+        as_ids([Prompt("p:1", (9,)), Prompt("p:2", (10, 1))], SHAPE, "no-such-python", 10)
 
 
 def test_a_diagnosis_counts_and_refuses_to_be_told_otherwise(tmp_path: Path) -> None:
