@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from advisor import baseline, derived, planner, workload
+from advisor.conflicts import conflict
 from advisor.facts import Declaration, Facts, Known, Question, Value
 from advisor.plan import Estimate, ModelReference, Plan
 from advisor.rule import Decision, Rule
@@ -233,10 +234,18 @@ class Diagnosis:
 
 
 def _askable(subject: Subject) -> list[Declaration]:
-    """Facts that carry a question and that the user has not stated."""
+    """Facts that carry a question and that the user has not stated, in this or other words."""
     asked = [d for d in workload.DECLARATIONS if d.name.split(".")[1] not in subject.workload.stated]
     asked += [d for name, d in knobs().items() if name not in subject.stated]
-    return [declaration for declaration in asked if declaration.question is not None]
+    return [d for d in asked if d.question is not None and not _shut_out(d, subject)]
+
+
+def _shut_out(declaration: Declaration, subject: Subject) -> bool:
+    """Whether what the user stated shuts out the usual answer: engine=serve says how requests are batched."""
+    if not declaration.name.startswith("setup.") or conflict(subject.baseline()[0]):
+        return False
+    usual = subject.told(declaration, _question(declaration).assumed)
+    return conflict(usual.baseline()[0]) is not None
 
 
 def _question(declaration: Declaration) -> Question:

@@ -101,6 +101,12 @@ def test_what_was_stated_is_not_asked() -> None:
     assert "workload.repeats" not in open_questions
 
 
+def test_what_another_knob_settles_is_not_asked() -> None:
+    served = subject(Workload().told("batch", 8), engine="serve")
+    assert "setup.batching" not in names(diagnosis().open_questions(served)), "the server pads no batches"
+    assert served.baseline()[0].batching == "loop"
+
+
 def test_answers_become_part_of_the_plan() -> None:
     asked: list[str] = []
 

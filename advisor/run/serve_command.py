@@ -32,11 +32,11 @@ def serve_script(plan: Plan, setup: Setup) -> str:
     Raises:
         PlanError: there are no weights to serve, or the model's name cannot stand in a command.
     """
-    name = _name(plan, setup)
+    name, many = _name(plan, setup), _sequences(plan, setup)
     lines = [
         "#!/bin/sh",
         "# Serves the model of a plan; written by perf-advisor, yours to change. Both listen on this machine alone.",
-        f"# {_sequences(plan, setup)} requests at a time, each of up to {plan.workload.total_tokens} tokens",
+        f"# {many} request{'' if many == 1 else 's'} at a time, each of up to {plan.workload.total_tokens} tokens",
         f"# ({plan.workload.prompt_tokens} of the prompt and {plan.workload.new_tokens} new ones).",
         "",
         "# 1. transformers serve (pip install 'transformers[serving]')",
