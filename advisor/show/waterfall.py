@@ -24,7 +24,7 @@ def waterfall(applied: Applied) -> Iterator[RenderableType]:
     known = [one for share in applied.shares.values() for one in (share.from_seconds, share.to_seconds) if one]
     most = max([*known, before or 0, after or 0])
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("step by step", no_wrap=True, overflow="ellipsis")
+    table.add_column("step by step", overflow="fold")  # it gives way where the screen is narrow: figures never do
     table.add_column("a request", width=BAR)
     for title, style in (("", ""), ("measured", ""), ("predicted", "dim"), ("memory", "")):
         table.add_column(title, justify="right", no_wrap=True, style=style)

@@ -164,3 +164,13 @@ def test_the_steps_stand_in_the_page_too() -> None:
     told = page(screen(PLAN, SCREENS["holds-step-by-step"]))
     assert "step by step" in told and "x5.20" in told and "█" in told
     assert "step by step" not in page(screen(PLAN, SCREENS["holds"]))
+
+
+def test_a_long_name_of_a_step_cuts_no_figure_off() -> None:
+    found = SCREENS["holds-step-by-step"]
+    name = "long-prompts-on-blackwell-without-flash-attention-4"
+    longer = replace(found, shares={name: Share(6.0, 15.2, -1090 * MIB, 80 * MIB, 6.0, 1.0, True)})
+    told = shown(screen(PLAN, longer))
+    assert "…" not in told
+    for figure in ("x6.00", "x15.20", "-1.1 GiB", "measured", "predicted", "memory"):
+        assert figure in told
