@@ -21,7 +21,7 @@ from advisor.run.distributions import Distributions
 from advisor.run.fallback import Climbed, Found, search, step_by_step
 from advisor.run.figures import Failed, Measured, Measurement
 from advisor.run.healing import Explain, Healer
-from advisor.run.judgeable import without_unjudged
+from advisor.run.judgeable import without_changing_shapes, without_unjudged
 from advisor.run.measure import measure
 from advisor.run.prompts import Ids, fitted
 from advisor.run.recipe import recipe
@@ -90,6 +90,7 @@ def apply(
     healer = Healer(means(plan), explain, heard)
     bench = _Bench(plan, python, weights, heard, budget, noted, prompts)
     choices = without_unjudged(first_choices(plan), aim.random_weights)
+    choices = without_changing_shapes(choices, plan.baseline, plan.setup, plan.workload)
     # What cannot be carried out is refused before anything runs.
     _of_baseline(bench.subject, plan.baseline)
     recipe(bench.subject, plan.setup)

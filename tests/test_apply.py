@@ -527,6 +527,19 @@ def test_steps_that_were_taken_back_are_counted(checked: Callable[..., tuple[int
     assert said.endswith("asked for, 1 of 2 steps taken back\n")
 
 
+def test_under_load_nothing_is_compiled_for_batches_of_changing_shapes(bench: Callable[[Bench], list[str]]) -> None:
+    seen = bench(by_batch)
+    loaded = replace(LOAD, arrivals=Arrivals(4, 2.0))
+    told = apply(plan(COMPILED, HALF, workload=loaded), "python").to_json()
+    assert "ever other sizes" in told["steps"][0]["reason"]
+    assert seen and not any("static" in text for text in seen)
+    found = step("found-by-trying", "6-serve", {**HALF.change, **COMPILED.change})
+    told = apply(plan(found, workload=loaded), "python").to_json()
+    assert told["attempts"][0]["change"] == {"dtype": "bfloat16"}, "only the compilation goes out of a step of several"
+    together = replace(LOAD, arrivals=Arrivals(4, None))
+    assert "ever other sizes" not in apply(plan(COMPILED, workload=together), "python").to_json()["steps"][0]["reason"]
+
+
 def test_a_check_is_made_on_the_users_prompts_and_under_load(
     checked: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

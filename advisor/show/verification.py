@@ -114,7 +114,8 @@ def _remarks(applied: Applied) -> Iterator[RenderableType]:
         )
     later = applied.pays_back_after_requests
     if applied.outcome == "holds" and later:
-        yield Text(f"The slower start pays back after {later:,} requests in one process.")
+        said = "1 request" if later == 1 else f"{later:,} requests"
+        yield Text(f"The slower start pays back after {said} in one process.")
 
 
 def _what_counts(applied: Applied, sides: list[Measured], counted: int) -> str:
