@@ -9,8 +9,8 @@ from itertools import product
 from advisor import baseline
 from advisor.conflicts import STATIC, compiles, conflict, quantizes
 from advisor.facts import Value
+from advisor.merit import WORTH_A_LOSS
 from advisor.plan import Estimate, Plan
-from advisor.planner import WORTH_A_LOSS
 from advisor.setup import Setup
 
 Change = dict[str, Value]

@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from advisor import batch_facts
 from advisor.estimate import spread
+from advisor.estimate.offload import Placement, placement
 from advisor.estimate.room import room
 from advisor.facts import Deferred, Fact, Facts, Known, Unknown, Value
 from advisor.plan import Estimate
@@ -166,14 +167,14 @@ def _tensor_parallel_size(model: Facts, machine: Facts) -> Fact:
     return Known(max(even), "heads and devices")
 
 
-def of_estimate(predictions: Predictions, machine: Facts, load: Workload, setup: Setup) -> Facts:
+def of_estimate(predictions: Predictions, model: Facts, machine: Facts, load: Workload, setup: Setup) -> Facts:
     """What the estimate of `setup` says, as facts `estimate.*`."""
     here = predictions.estimate(setup)
     memory, speed = here.memory, here.speed
     there = room(machine, setup)
     weights, total = memory.weights_bytes, memory.total_bytes
-    away = None if weights is None or there.weights_limit_bytes is None else weights - there.weights_limit_bytes
-    spilled = max(0, away) if there.spread and away is not None else None if away is None else 0
+    where = placement(model, machine, setup, weights)
+    spilled, on_disk = (where.away, where.on_disk) if where else (None, None)
     no_size, no_speed = "no size is known", "no speed is known for this device"
     facts: dict[str, Fact] = {
         "workload.total_tokens": Known(load.total_tokens, "prompt and new tokens"),
@@ -187,8 +188,8 @@ def of_estimate(predictions: Predictions, machine: Facts, load: Workload, setup:
         "estimate.activation_share": _known(_share(memory.activation_peak_bytes, total), no_size),
         "estimate.offloaded_bytes": _known(spilled, no_size),
         "estimate.offloaded_share": _known(_share(spilled, weights), no_size),
-        "estimate.disk_bytes": _known(spread.beyond(spilled, there.spill_limit_bytes), no_size),
-        "estimate.machines": _known(spread.machines(machine, total, spilled), no_size),
+        "estimate.disk_bytes": _known(on_disk, no_size),
+        "estimate.machines": _known(spread.machines(machine, _on_devices(total, where)), no_size),
         "estimate.even_max_memory": _known(spread.shares(machine, setup, weights), no_size),
         "estimate.decode_tokens_per_second": _known(speed.decode_tokens_per_second, no_speed),
         "estimate.prefill_share": _known(_prefill_share(here, load), no_speed),
@@ -228,6 +229,13 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
             lambda: _known(predictions.break_even_acceptance(setup), "no speed is known for this device")
         ),
     }
+
+
+def _on_devices(total: int | None, where: Placement | None) -> int | None:
+    """What a setup takes with all of its weights on devices; a total counts all where RAM does not hold the rest."""
+    if total is None or where is None:
+        return None
+    return total if where.on_disk else total - where.visiting + where.away
 
 
 def _prefill_share(estimate: Estimate, load: Workload) -> float | None:

@@ -171,7 +171,7 @@ class Diagnosis:
             | derived.of_attention(setup)
             | derived.of_experts(subject.model, subject.machine, setup)
             | derived.of_model(subject.model, subject.machine)
-            | derived.of_estimate(self._predictions(subject), subject.machine, subject.workload, setup)
+            | derived.of_estimate(self._predictions(subject), subject.model, subject.machine, subject.workload, setup)
         )
 
     def _predictions(self, subject: Subject) -> derived.Predictions:

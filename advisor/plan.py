@@ -18,7 +18,8 @@ SCHEMA = 1
 class Memory:
     """Predicted bytes on the device that holds the model; None where it cannot be known.
 
-    Gradients and optimizer states are those of training, and None for every other task.
+    Gradients and optimizer states are those of training, and None for every other task. `fetched_bytes` are the weights
+    that wait in RAM or on disk and are copied to the device for every pass.
     """
 
     weights_bytes: int | None
@@ -31,6 +32,7 @@ class Memory:
     fits: bool | None
     gradients_bytes: int | None = None
     optimizer_bytes: int | None = None
+    fetched_bytes: int | None = None
 
 
 @dataclass(frozen=True)

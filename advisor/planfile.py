@@ -239,6 +239,7 @@ _SIZES = (
     "available_bytes",
     "gradients_bytes",
     "optimizer_bytes",
+    "fetched_bytes",
 )
 _RATES = ("ttft_seconds", "decode_tokens_per_second", "total_tokens_per_second")
 _BOUNDS = ("host", "bandwidth", "compute")

@@ -12,26 +12,16 @@ from dataclasses import dataclass, field
 from advisor.conflicts import conflict
 from advisor.engine import fires, verdict
 from advisor.facts import Facts, Value
+from advisor.merit import WORTH, Score, bet, gain, score
 from advisor.notes import notes
 from advisor.plan import Estimate, Note, Step
 from advisor.rule import Change, Decision, FactReference, Fires, Rule
 from advisor.setup import Setup
 from advisor.steps import Taken, steps
 
-WORTH = 1.03
-"""A change must gain this factor: below it a measurement could not tell it from noise on most machines."""
-WORTH_A_LOSS = 1.15
-"""What a change that alters the outputs must gain where the model fits without it."""
-LOSS_PRICE = 2.0
-"""Among ways to make it fit, one that alters the outputs must be this many times faster than one that does not."""
-SLOWEST_FOR_MEMORY = 0.5
-"""For the goal memory, a change may cost at most half of the speed."""
 UNREACHABLE = float("inf")
 UNDOES = "would undo "
 """Begins the reason of a rule that leads back from a step that was taken: nothing that a reader must weigh."""
-LAST = 1.0
-"""Merit of a change on which the estimate is silent: below every predicted gain."""
-UNMEASURED = 0.01  # what a lower rung adds to it: less than WORTH, so that a rule which outranks another is heard
 
 
 @dataclass(frozen=True)
@@ -54,15 +44,6 @@ class Composition:
     notes: tuple[Note, ...]
     decisions: tuple[Decision, ...]
     passed_over: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Score:
-    """How good an estimate is for a goal: bytes missing, then the cost to lower (seconds, or bytes for memory)."""
-
-    shortfall: float
-    cost: float | None
-    seconds: float | None
 
 
 @dataclass
@@ -206,7 +187,7 @@ def _merit(search: _Search, setup: Setup, here: Score, move: Taken) -> float | s
     if rule.always:
         return UNREACHABLE
     there = score(search.situation.estimate(after), search.situation.goal)
-    return _bet(here, there) if rule.unpredicted else _gain(here, there, rule, search.situation.goal)
+    return bet(here, there) if rule.unpredicted else gain(here, there, rule, search.situation.goal)
 
 
 def _fought_over(search: _Search, setup: Setup, move: Taken) -> str | None:
@@ -221,67 +202,6 @@ def _fought_over(search: _Search, setup: Setup, move: Taken) -> str | None:
         if not owner.always or fires(owner, search.situation.facts(setup.changed(move.change))):
             return f"{owner.id} sets {name} already"
     return None
-
-
-def score(estimate: Estimate, goal: str) -> Score:
-    """What counts for `goal`; None where the estimate does not know."""
-    memory, speed = estimate.memory, estimate.speed
-    missing = 0.0
-    if memory.fits is False and memory.total_bytes is not None and memory.available_bytes is not None:
-        missing = max(1.0, memory.total_bytes - memory.available_bytes)
-    rate = speed.total_tokens_per_second
-    seconds = 1 / rate if rate else None
-    cost = float(memory.total_bytes) if goal == "memory" and memory.total_bytes is not None else seconds
-    return Score(missing, cost, seconds)
-
-
-def _gain(here: Score, there: Score, rule: Rule, goal: str) -> float | str:
-    """The merit of going from one score to another.
-
-    Making it fit counts above everything, then coming closer to it, then the goal. Where no speed is known, a change
-    that keeps the outputs is taken on its rule's word, in the order of the ladder.
-    """
-    if there.shortfall > here.shortfall:
-        return "needs more memory than is free"
-    if here.shortfall > 0:
-        return _gain_of_room(here, there, rule)
-    if here.cost is None or there.cost is None:
-        if rule.quality is None:
-            return LAST + UNMEASURED / (2 + rule.step_on_ladder)
-        return "no speed is known for this device, and the outputs would change"
-    gain = here.cost / there.cost
-    if goal == "memory" and _slowdown(here, there) < SLOWEST_FOR_MEMORY:
-        return f"saves memory but runs at {_slowdown(here, there):.2f} of the speed"
-    needed = WORTH_A_LOSS if rule.quality is not None and goal != "memory" else WORTH
-    if gain < needed:
-        return f"predicted gain {gain - 1:+.1%}, worth it from {needed - 1:+.0%}"
-    # A loss counts in the order too: taken first, it may shut out a change that is as good and keeps the outputs.
-    return gain * WORTH / needed
-
-
-def _bet(here: Score, there: Score) -> float | str:
-    """The merit of a change whose gain the estimate cannot see: the last to be taken, and never into a shortage."""
-    if there.shortfall > here.shortfall:
-        return "needs more memory than is free"
-    if here.shortfall > 0:
-        return "does not help it to fit"
-    if here.cost and there.cost and there.cost > here.cost * WORTH:
-        return f"predicted loss {1 - here.cost / there.cost:.1%}, with no gain that could be predicted"
-    return LAST
-
-
-def _gain_of_room(here: Score, there: Score, rule: Rule) -> float | str:
-    if there.shortfall == here.shortfall:
-        return "does not help it to fit"
-    if there.shortfall > 0:
-        return 1e3 * (1 - there.shortfall / here.shortfall)
-    price = (there.seconds or 1.0) * (LOSS_PRICE if rule.quality is not None else 1.0)
-    return 1e6 / price + 1e6
-
-
-def _slowdown(here: Score, there: Score) -> float:
-    """Speed there as a share of speed here; 1 where unknown."""
-    return here.seconds / there.seconds if here.seconds and there.seconds else 1.0
 
 
 def _drop_what_no_longer_pays(search: _Search) -> None:

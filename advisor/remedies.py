@@ -9,8 +9,8 @@ from advisor.diagnosing import Diagnosis, Subject
 from advisor.engine import fires
 from advisor.explaining import FixFound
 from advisor.facts import Facts, Known, Value
+from advisor.merit import LOSS_PRICE
 from advisor.plan import Estimate
-from advisor.planner import LOSS_PRICE
 from advisor.rule import FactReference
 from advisor.setup import Setup
 from advisor.workload import Workload

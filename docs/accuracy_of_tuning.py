@@ -10,7 +10,7 @@ GOALS = {"tuned": 0.97, "plan": 0.93}
 MOST_TIME = 0.10
 CASES = 12
 PRICE = 1.15
-"""What a setup whose outputs change must be faster by (`WORTH_A_LOSS` in advisor/planner.py)."""
+"""What a setup whose outputs change must be faster by (`WORTH_A_LOSS` in advisor/merit.py)."""
 Case = Mapping[str, Any]
 
 

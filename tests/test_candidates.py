@@ -7,8 +7,8 @@ from typing import Any
 from advisor.candidates import MOST, Candidate, candidates
 from advisor.conflicts import compiles, conflict
 from advisor.facts import Facts, Known, Value
+from advisor.merit import WORTH_A_LOSS
 from advisor.plan import Estimate, Memory, ModelReference, Plan, Speed
-from advisor.planner import WORTH_A_LOSS
 from advisor.setup import Setup
 from advisor.workload import Workload
 

@@ -37,7 +37,11 @@ GPU = facts(gpu__count=1, gpu__capability=8.0, gpu__memory_free_bytes=10 * GIB, 
 
 def of_estimate(setup: Setup | None = None, load: Workload | None = None, **answers: object) -> Facts:
     return derived.of_estimate(
-        predictions(**answers), GPU, load or Workload(batch=8), setup or Setup(device="cuda", batching="padded")
+        predictions(**answers),
+        Facts(),
+        GPU,
+        load or Workload(batch=8),
+        setup or Setup(device="cuda", batching="padded"),
     )
 
 

@@ -40,6 +40,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "notes",
         "steps",
         "order",
+        "merit",
     ),
     ("planner", "casebook", "planfile", "derived", "ruleschema", "subjects", "mending", "witness"),
     ("diagnosing", "explaining", "installing", "applying", "where", "candidates", "snapshot"),
@@ -49,7 +50,19 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli", "api", "hooks"),
 )
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
-JUDGEMENT = ("facts", "setup", "workload", "clauses", "rule", "rulebook", "engine", "planner", "plan", "casebook")
+JUDGEMENT = (
+    "facts",
+    "setup",
+    "workload",
+    "clauses",
+    "rule",
+    "rulebook",
+    "engine",
+    "planner",
+    "merit",
+    "plan",
+    "casebook",
+)
 WORLDLY = {"torch", "transformers", "os", "time", "socket", "subprocess", "urllib", "random", "platform"}
 HEAVY = {"torch", "transformers", "accelerate", "bitsandbytes"}
 

@@ -135,6 +135,19 @@ def test_to_fit_a_way_that_crawls_loses_to_one_that_changes_the_outputs() -> Non
     assert composed.passed_over["weights-larger-than-the-gpu"].startswith("no longer holds with the steps taken: ")
 
 
+def test_where_no_speed_is_known_weights_that_cross_the_bus_come_last() -> None:
+    def judge(setup: Setup) -> Estimate:
+        total = 200 if (setup.device_map, setup.quantization) == ("none", "none") else 50
+        found = estimate(total, None)
+        fetched = 40 if setup.device_map == "auto" else 0
+        return replace(found, memory=replace(found.memory, fetched_bytes=fetched))
+
+    both = rules("weights-larger-than-the-gpu", "weights-far-too-large")
+    here = CPU.changed({"device": "cuda"})
+    assert names(compose(both, judge, baseline=here)) == ["weights-far-too-large"]
+    assert names(compose(both[:1], judge, baseline=here)) == ["weights-larger-than-the-gpu"]
+
+
 def test_two_rules_do_not_fight_over_one_knob() -> None:
     baseline = CPU.changed({"batching": "padded", "device": "cuda"})
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from advisor.estimate.band import memory_band
 from advisor.estimate.memory import memory
+from advisor.estimate.offload import placement
 from advisor.facts import Facts, Value
 from advisor.plan import Memory
 from advisor.setup import Setup
@@ -27,7 +28,7 @@ Sized = Callable[[Facts, Facts, Workload, Setup], Memory]
 class Cell:
     """One length of context, prompt and answer together, and what it takes; None where that is not known.
 
-    `spills` says that a part of the weights lies in RAM, which `total_bytes` does not count.
+    `spills` says that a part of the weights lies in RAM, of which `total_bytes` counts only what is fetched.
     """
 
     context_tokens: int
@@ -100,7 +101,6 @@ def _changes(model: Facts, setup: Setup) -> dict[str, dict[str, Value]]:
 def _cell(model: Facts, machine: Facts, workload: Workload, setup: Setup, context: int, sized: Sized) -> Cell:
     longer = replace(workload, prompt_tokens=context - workload.new_tokens)
     found = sized(model, machine, longer, setup)
-    held = (found.weights_bytes, found.kv_cache_bytes, found.overhead_bytes)
-    known = [size for size in held if size is not None]
-    spills = found.total_bytes is not None and len(known) == len(held) and found.total_bytes < sum(known)
+    where = placement(model, machine, setup, found.weights_bytes)
+    spills = where is not None and where.in_ram > 0 and not where.on_disk
     return Cell(context, found.total_bytes, found.available_bytes, found.fits, spills)

@@ -13,6 +13,7 @@ from advisor.estimate import encoding, training
 from advisor.estimate.activations import Peaks, peaks
 from advisor.estimate.attention import as_it_runs
 from advisor.estimate.cache import Kept, kept, request
+from advisor.estimate.offload import Placement, placement
 from advisor.estimate.older_releases import with_older
 from advisor.estimate.room import Room, device, room
 from advisor.estimate.weights import BYTES, dtype, weights_bytes
@@ -42,8 +43,9 @@ def memory(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Me
         weights = encoding.without_head(weights, model, itemsize)
     running = _running(setup, cache, passes, there)
     total = fits = available = None
+    where_to = placement(model, machine, setup, weights)
     if weights is not None and running is not None and there.overhead_bytes is not None:
-        total, available, fits = _placed(weights, running + there.overhead_bytes, there)
+        total, available, fits = _placed(weights, where_to, running + there.overhead_bytes, there)
     return Memory(
         weights_bytes=weights,
         kv_cache_bytes=cache.end if cache else None,
@@ -53,6 +55,7 @@ def memory(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> Me
         total_bytes=total,
         available_bytes=there.available_bytes if available is None else available,
         fits=fits,
+        fetched_bytes=where_to.away if where_to else None,
     )
 
 
@@ -83,17 +86,13 @@ def _running(setup: Setup, cache: Kept | None, passes: Peaks | None, there: Room
     return max(prefill + there.devices * passes.prefill, end + there.devices * passes.decode)
 
 
-def _placed(weights: int, running: int, there: Room) -> tuple[int, int | None, bool | None]:
-    """Total, available and whether it fits. What RAM takes of the weights is no longer part of the total."""
-    if there.available_bytes is None or there.weights_limit_bytes is None or there.spill_limit_bytes is None:
+def _placed(weights: int, where: Placement | None, running: int, there: Room) -> tuple[int, int | None, bool | None]:
+    """Total, available and whether it fits. What waits in RAM is no part of the total, but for what is fetched."""
+    if there.available_bytes is None or where is None:
         return weights + running, there.available_bytes, None
-    if not there.spread:
-        total = weights + running
-        return total, there.available_bytes, total + there.slack_bytes <= there.available_bytes
-    spilled = max(0, weights - there.weights_limit_bytes)
-    if spilled > there.spill_limit_bytes:
-        return weights + running, there.available_bytes + there.spill_limit_bytes, False
-    total = weights - spilled + running
+    if where.on_disk:
+        return weights + running, there.available_bytes + (there.spill_limit_bytes or 0), False
+    total = where.staying + where.visiting + running
     return total, there.available_bytes, total + there.slack_bytes <= there.available_bytes
 
 

@@ -1,4 +1,9 @@
-"""Weights that do not stay on the device: how long every forward pass waits for them."""
+"""Weights that do not stay on the device: where they wait, and how long every forward pass waits for them.
+
+One placement for every figure: what the devices hold, what crosses the bus and how long that takes.
+"""
+
+from dataclasses import dataclass
 
 from advisor.estimate.room import room
 from advisor.estimate.split import DISK, RAM, split
@@ -15,21 +20,52 @@ FROM_DISK_BYTES_PER_SECOND = 2e9
 """A solid-state disk, from the same runs."""
 
 
-def fetch_seconds(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> float | None:
-    """Seconds that one forward pass waits for weights; None where sizes are unknown.
+@dataclass(frozen=True)
+class Placement:
+    """Bytes of the weights that stay on the devices, that wait in RAM and that find no room there either; and the most
+    of those that wait that is on a device at a time."""
+
+    staying: int
+    in_ram: int
+    on_disk: int
+    visiting: int
+
+    @property
+    def away(self) -> int:
+        """Bytes that are fetched for every forward pass."""
+        return self.in_ram + self.on_disk
+
+
+def placement(model: Facts, machine: Facts, setup: Setup, weights: int | None) -> Placement | None:
+    """Where `weights` bytes go; None where sizes are unknown.
 
     By where accelerate would put each part, where that is known: a device that looks large enough may leave no room for
-    the head. Else by what exceeds the devices' limits.
+    the head. Else by what exceeds the devices' limits, of which accelerate keeps a part free for what comes back.
     """
     there = room(machine, setup)
-    if not there.spread:
-        return 0.0
-    if memory.weights_bytes is None or there.weights_limit_bytes is None or there.spill_limit_bytes is None:
+    if weights is None:
         return None
-    if (shares := split(model, machine, setup)) is not None:
-        in_ram, on_disk = (sum(one.weights_bytes for one in shares if one.device == place) for place in (RAM, DISK))
-    else:
-        away = max(0, memory.weights_bytes - there.weights_limit_bytes)
+    if not there.spread:
+        return Placement(weights, 0, 0, 0)
+    if there.weights_limit_bytes is None or there.spill_limit_bytes is None:
+        return None
+    if (shares := split(model, machine, setup)) is None:
+        away = max(0, weights - there.weights_limit_bytes)
         in_ram = min(away, there.spill_limit_bytes)
-        on_disk = away - in_ram
-    return in_ram / FROM_RAM_BYTES_PER_SECOND + on_disk / FROM_DISK_BYTES_PER_SECOND
+        return Placement(weights - away, in_ram, away - in_ram, 0)
+    in_ram, on_disk = (sum(one.weights_bytes for one in shares if one.device == place) for place in (RAM, DISK))
+    if there.spill_limit_bytes == 0:
+        in_ram, on_disk = 0, in_ram + on_disk
+    # Matrix by matrix (accelerate.hooks, AlignDevicesHook), or the experts of a layer in one: at most the largest part.
+    visiting = max((one.largest_bytes for one in shares if one.device in (RAM, DISK)), default=0)
+    return Placement(max(0, weights - in_ram - on_disk), in_ram, on_disk, visiting)
+
+
+def fetch_seconds(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> float | None:
+    """Seconds that one forward pass waits for weights; None where sizes are unknown."""
+    if not room(machine, setup).spread:
+        return 0.0
+    found = placement(model, machine, setup, memory.weights_bytes)
+    if found is None:
+        return None
+    return found.in_ram / FROM_RAM_BYTES_PER_SECOND + found.on_disk / FROM_DISK_BYTES_PER_SECOND

@@ -38,7 +38,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Share:
-    """What one device holds: layers from `first_layer` to `last_layer`, both None where it holds none."""
+    """What one device holds: layers from `first_layer` to `last_layer`, both None where it holds none.
+
+    `largest_bytes` is the largest of its parts that are never split.
+    """
 
     device: str
     first_layer: int | None
@@ -46,6 +49,7 @@ class Share:
     embedding: bool
     head: bool
     weights_bytes: int
+    largest_bytes: int
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -173,4 +177,5 @@ def _share(name: str, parts: Sequence[Part], where: dict[str, str], tied: bool) 
         embedding=embedding,
         head=embedding if tied or "head" not in where else where["head"] == name,
         weights_bytes=sum(leaf.size for leaf in own),
+        largest_bytes=max((leaf.size for leaf in own), default=0),
     )

@@ -28,17 +28,12 @@ def unequal(machine: Facts) -> bool | None:
     return min(sizes) < EQUAL_FREE_SHARE * max(sizes) if sizes else None
 
 
-def beyond(size: int | None, limit: int | None) -> int | None:
-    """The part of a size that finds no room within a limit, in bytes."""
-    return max(0, size - limit) if size is not None and limit is not None else None
-
-
-def machines(machine: Facts, total: int | None, spilled: int | None) -> int | None:
-    """How many such machines hold the setup on their devices; `total` leaves out what is spilled."""
+def machines(machine: Facts, total: int | None) -> int | None:
+    """How many such machines hold `total` bytes on their devices."""
     sizes = free_sizes(machine)
-    if not sizes or not any(sizes) or total is None or spilled is None:
+    if not sizes or not any(sizes) or total is None:
         return None
-    return math.ceil((total + spilled) / (SERVED_SHARE * sum(sizes)))
+    return math.ceil(total / (SERVED_SHARE * sum(sizes)))
 
 
 def shares(machine: Facts, setup: Setup, weights: int | None) -> tuple[str, ...] | None:

@@ -271,11 +271,13 @@ class TestFits:
         assert crowded.total_bytes > 15 * GIB
 
     def test_only_auto_leaves_a_tenth_of_the_only_gpu_free(self) -> None:
+        """The tenth is room for two layers and some more."""
         auto, filled = (
             memory(LLAMA, card(12), ONE, CUDA.changed({"device_map": way})) for way in ("auto", "sequential")
         )
         assert auto.total_bytes is not None and filled.total_bytes is not None
-        assert filled.total_bytes - auto.total_bytes == round(12 * GIB) - round(0.9 * 12 * GIB)
+        layer = 2 * 218_112_000
+        assert (filled.total_bytes - auto.total_bytes) / layer == pytest.approx(3, abs=0.01)
 
     def test_quantized_weights_do_not_go_to_ram(self) -> None:
         nf4 = CUDA.changed({"device_map": "auto", "quantization": "bnb_nf4"})

@@ -28,20 +28,10 @@ def test_devices_are_unequal_below_four_fifths() -> None:
     assert spread.unequal(Facts()) is None
 
 
-def test_what_finds_no_room() -> None:
-    assert [spread.beyond(9, 5), spread.beyond(5, 9), spread.beyond(None, 5), spread.beyond(9, None)] == [
-        4,
-        0,
-        None,
-        None,
-    ]
-
-
 def test_machines_hold_nine_tenths_of_their_devices() -> None:
     both = devices(10 * GIB, 10 * GIB)
-    assert [spread.machines(both, size * GIB, 0) for size in (18, 19, 36, 37)] == [1, 2, 2, 3]
-    assert spread.machines(both, 18 * GIB, GIB) == 2, "what lies in host memory belongs on a device too"
-    assert spread.machines(both, None, 0) is None
+    assert [spread.machines(both, size * GIB) for size in (18, 19, 36, 37)] == [1, 2, 2, 3]
+    assert spread.machines(both, None) is None
 
 
 def test_shares_follow_the_free_memory_and_never_exceed_it() -> None:
@@ -53,5 +43,5 @@ def test_shares_follow_the_free_memory_and_never_exceed_it() -> None:
 
 
 def test_full_devices_hold_nothing_and_divide_nothing() -> None:
-    assert spread.machines(devices(0, 0), 5, 0) is None
+    assert spread.machines(devices(0, 0), 5) is None
     assert spread.shares(devices(0), Setup(), 5) is None

@@ -17,6 +17,7 @@ from advisor.conflicts import BITSANDBYTES
 from advisor.estimate.attention import as_it_runs
 from advisor.estimate.cache import request
 from advisor.estimate.dryrun.ask import Case, DryRun, Outcome
+from advisor.estimate.offload import placement
 from advisor.estimate.room import device, room
 from advisor.estimate.weights import BYTES, dtype
 from advisor.facts import Facts, Unknown
@@ -94,8 +95,8 @@ def case(model: Facts, machine: Facts, workload: Workload, setup: Setup, estimat
     if isinstance(packages, Unknown):
         return packages
     there = room(machine, setup)
-    weights = estimate.memory.weights_bytes
-    if there.devices > 1 or (there.spread and (weights is None or weights > (there.weights_limit_bytes or 0))):
+    where = placement(model, machine, setup, estimate.memory.weights_bytes)
+    if there.devices > 1 or (there.spread and (where is None or where.away)):
         return Unknown("the weights are on more than one device")
     call = request(workload, setup)
     return Case(
