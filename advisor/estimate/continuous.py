@@ -42,7 +42,7 @@ def timed(found: Running, workload: Workload) -> Timed | None:
             decoding += taken
             made += size * (passes.count * passes.decoding + passes.begun)
         begun += passes.first
-        ttft = seconds if ttft is None and begun > groups // 2 else ttft
+        ttft = seconds if ttft is None and 2 * begun >= groups else ttft
     step = found.step(prompts, workload.prompt_tokens)
     if ttft is None or step is None:
         return None

@@ -7,6 +7,7 @@ Pure and quick: the planner asks about hundreds of setups. What is not known giv
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from advisor.estimate import calls, continuous, encoding
 from advisor.estimate.attention import as_it_runs
@@ -95,14 +96,15 @@ def _timed(model: Facts, machine: Facts, workload: Workload, setup: Setup, memor
 
 
 def _half_way(parts: Sequence[Part]) -> float:
-    """Seconds until half of the prompts have their first token; calls follow one another."""
-    waiting, before = sum(part.call.count for part in parts) // 2, 0.0
+    """Seconds until half of the prompts have their first token; calls follow one another, each with its prompts."""
+    half, before = ceil(sum(part.call.count * part.call.rows for part in parts) / 2), 0.0
     for part in parts:
-        if waiting < part.call.count:
-            return before + waiting * part.seconds + part.first
-        waiting -= part.call.count
+        needed = ceil(half / part.call.rows)
+        if needed <= part.call.count:
+            return before + (needed - 1) * part.seconds + part.first
+        half -= part.call.count * part.call.rows
         before += part.call.count * part.seconds
-    raise AssertionError("the call in the middle is one of the calls")
+    raise AssertionError("the prompt in the middle is in one of the calls")
 
 
 def _call(found: Running, workload: Workload, call: calls.Call) -> Part | None:

@@ -53,7 +53,7 @@ def say(stage: str, **more: Any) -> None:
 
 
 class Clock:
-    """A stopping criterion that never stops and notes when the tokens of each call were ready.
+    """A stopping criterion that never stops and notes when the tokens of each call were ready, for each of its prompts.
 
     Every call of generate makes exactly `new_tokens` tokens in as many steps, which is how the calls are told apart.
     The time to a first token counts from the request's start, waiting for earlier calls included.
@@ -73,7 +73,7 @@ class Clock:
         now = time.perf_counter()
         if self.seen == 0:
             self.first = now
-            self.ttfts.append(now - self.started)
+            self.ttfts += [now - self.started] * input_ids.shape[0]
         self.seen += 1
         if self.seen == self.new_tokens:
             self.decode_seconds += now - self.first
@@ -193,7 +193,7 @@ def one_run(recipe: ModuleType, model: Any, prompts: list[list[int]], clocked: b
     ttfts = sorted(clock.ttfts)
     return {
         "seconds": wall,
-        "ttft_seconds": ttfts[len(ttfts) // 2] if ttfts else None,
+        "ttft_seconds": ttfts[(len(ttfts) - 1) // 2] if ttfts else None,
         "decode_tokens_per_second": clock.decode_tokens / clock.decode_seconds if clock.decode_tokens else None,
         "total_tokens_per_second": sum(len(ids) for ids in made) / wall,
         "neighbour_cores": None if others is None else others / wall,

@@ -159,11 +159,23 @@ def test_a_loop_runs_at_the_speed_of_one_prompt() -> None:
     alone = predicted(small(), cpu(), ONE, CPU_SETUP)
     assert loop.total_tokens_per_second == pytest.approx(alone.total_tokens_per_second)
     assert loop.decode_tokens_per_second == pytest.approx(alone.decode_tokens_per_second)
-    # Half of eight prompts wait for four whole calls before them.
+    # The fourth of eight prompts waits for three whole calls before it.
     assert loop.ttft_seconds is not None and alone.ttft_seconds is not None
     assert loop.ttft_seconds == pytest.approx(
-        4 * ONE.new_tokens / total(small(), cpu(), ONE, CPU_SETUP) + alone.ttft_seconds
+        3 * ONE.new_tokens / total(small(), cpu(), ONE, CPU_SETUP) + alone.ttft_seconds
     )
+
+
+@pytest.mark.parametrize(("rows", "waits"), [(7, False), (4, False), (3, True)])
+def test_half_of_the_prompts_is_counted_in_prompts_not_in_calls(rows: int, waits: bool) -> None:
+    """Of eight prompts the fourth is in the first call, unless only three are."""
+    several = CPU_SETUP.changed({"batch_size": rows})
+    found = predicted(small(), cpu(), EIGHT, several).ttft_seconds
+    first = predicted(small(), cpu(), replace(EIGHT, batch=rows), several).ttft_seconds
+    assert found is not None and first is not None
+    assert (found > 2 * first) is waits
+    if not waits:
+        assert found == first
 
 
 def test_a_batch_larger_than_one_call_takes_several() -> None:

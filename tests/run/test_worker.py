@@ -43,7 +43,7 @@ def test_the_clock_tells_first_tokens_from_the_rest(monkeypatch: pytest.MonkeyPa
     clock = worker.Clock(lambda: None, new_tokens=3)
     answers = [clock(Ids([[7], [8]]), None) for _ in range(3)]
     assert answers == [[False, False]] * 3
-    assert clock.ttfts == [1.0]
+    assert clock.ttfts == [1.0, 1.0], "one for each prompt of the call"
     assert (clock.decode_tokens, clock.decode_seconds) == (4, 1.0)
 
 
