@@ -27,21 +27,22 @@ def batches(largest_batch: LargestBatch, load: Workload, setup: Setup) -> dict[s
 
     def largest() -> Fact:
         found = largest_batch(padded if setup.batching == "loop" else setup)
-        return _known(min(found, load.batch) if found else None, "not even one prompt fits, or no size")
+        return _known(_even(load.batch, found) if found else None, "not even one prompt fits, or no size")
 
     def shared() -> Fact:
         found = largest_batch(padded)
-        return _known(min(found, prompts) if found else None, "not even one prompt fits, or no size")
+        return _known(_even(prompts, found) if found else None, "not even one prompt fits, or no size")
 
     def sorted_batch() -> Fact:
         found = largest_batch(padded)
         wanted = setup.batch_size or max(LEAST_SORTED_BATCH, math.ceil(prompts / SORTED_BATCHES))
-        return _known(min(found, wanted) if found else None, "not even one text fits, or no size")
+        fitting = wanted if found and wanted <= found else _even(prompts, found) if found else None
+        return _known(fitting, "not even one text fits, or no size")
 
     def leaves_room() -> Fact:
         found = largest_batch(setup)
         rows = 1 if setup.batching == "loop" else setup.batch_size or load.batch
-        return _known(None if found is None else rows < min(found, load.batch), "no size is known")
+        return _known(None if found is None else found > 0 and rows < _even(load.batch, found), "no size is known")
 
     return {
         "estimate.largest_batch": Deferred(largest),
@@ -49,6 +50,14 @@ def batches(largest_batch: LargestBatch, load: Workload, setup: Setup) -> dict[s
         "estimate.sorted_batch": Deferred(sorted_batch),
         "estimate.batch_leaves_room": Deferred(leaves_room),
     }
+
+
+def _even(prompts: int, most: int) -> int:
+    """Prompts in one call when all are shared out evenly over as few calls as possible.
+
+    A call of 62 and one of 2 take the memory of 62, and more time than two of 32.
+    """
+    return math.ceil(prompts / math.ceil(prompts / most))
 
 
 def in_flight(

@@ -151,8 +151,17 @@ def test_the_prefill_share_is_what_decoding_leaves() -> None:
 
 
 def test_the_largest_batch_is_never_more_than_is_at_hand() -> None:
-    assert of_estimate().value("estimate.largest_batch") == 6
+    assert of_estimate(load=Workload(batch=6)).value("estimate.largest_batch") == 6
     assert of_estimate(load=Workload(batch=2)).value("estimate.largest_batch") == 2
+
+
+@pytest.mark.parametrize(
+    ("prompts", "fitting", "in_one"), [(64, 62, 32), (32, 25, 16), (8, 6, 4), (64, 30, 22), (7, 1, 1)]
+)
+def test_prompts_are_spread_evenly_over_as_few_calls_as_fit(prompts: int, fitting: int, in_one: int) -> None:
+    found = of_estimate(load=Workload(batch=prompts), largest_batch=lambda setup: fitting)
+    assert found.value("estimate.largest_batch") == in_one
+    assert -(-prompts // in_one) == -(-prompts // fitting)
 
 
 def test_a_limit_of_requests_in_flight_is_known_only_where_they_do_not_all_fit() -> None:
@@ -208,14 +217,15 @@ def test_sorted_texts_are_cut_into_batches(texts: int, size: int | None, largest
     assert none.value("estimate.sorted_batch") is None
 
 
-def test_a_batch_leaves_room_while_more_prompts_are_at_hand_and_fit() -> None:
+def test_a_batch_leaves_room_while_fewer_calls_would_do() -> None:
     def leaves(size: int | None, prompts: int) -> object:
         setup = Setup(device="cuda", batching="padded", batch_size=size)
         return of_estimate(setup, Workload(batch=prompts)).value("estimate.batch_leaves_room")
 
-    assert [leaves(2, 8), leaves(5, 8), leaves(6, 8), leaves(2, 2), leaves(None, 4)] == [
+    assert [leaves(2, 8), leaves(3, 8), leaves(5, 8), leaves(6, 8), leaves(2, 2), leaves(None, 4)] == [
         True,
         True,
+        False,
         False,
         False,
         False,
