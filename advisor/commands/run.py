@@ -82,11 +82,11 @@ def _explained(options: argparse.Namespace, end: "Ending") -> "Diagnosis":
 
 def _write(report: Path, words: Sequence[str], outcome: Ended, end: "Ending", diagnosis: "Diagnosis | None") -> None:
     """One object. A full disk must not hide the program's exit code."""
-    from advisor.reading import masked
+    from advisor.reading import masked_words
 
     data = {
         "schema": SCHEMA,
-        "command": [masked(word) for word in words],
+        "command": masked_words(words),
         "exit_code": outcome.code,
         "signal": outcome.signal,
         "seconds": round(outcome.seconds, 3),

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from advisor.amounts import size
 from advisor.live import DeviceNow, HostNow, ModelNow, Tensors
+from advisor.reading import masked
 
 
 def screen(
@@ -40,7 +41,9 @@ def _device(device: DeviceNow) -> Text:
 
 def _model(model: ModelNow) -> Text:
     placed = ", ".join(f"{count} parts on {device}" for device, count in model.device_map.items())
-    return Text(f"{model.name}: {model.kind}, {model.dtype or 'type unknown'}" + (f"; {placed}" if placed else ""))
+    return Text(
+        f"{masked(model.name)}: {model.kind}, {model.dtype or 'type unknown'}" + (f"; {placed}" if placed else "")
+    )
 
 
 def _tensors(tensors: Tensors, devices: tuple[DeviceNow, ...]) -> Iterator[Text]:
@@ -50,7 +53,7 @@ def _tensors(tensors: Tensors, devices: tuple[DeviceNow, ...]) -> Iterator[Text]
     yield Text(f"Largest tensors (that Python sees: {totals})", style="bold")
     for tensor in tensors.largest:
         shape = "x".join(str(length) for length in tensor.shape) or "scalar"
-        owner = tensor.owner or "no variable in reach"
+        owner = masked(tensor.owner) if tensor.owner else "no variable in reach"
         times = f"{tensor.count} x " if tensor.count > 1 else ""
         yield Text(f"{size(tensor.bytes):>10}  {times}{shape} {tensor.dtype} on {tensor.device}  {owner}")
     for device in devices:
