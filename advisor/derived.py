@@ -218,6 +218,7 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
         **batch_facts.batches(predictions.largest_batch, load, setup),
         **batch_facts.in_flight(predictions.largest_batch, predictions.estimate, load, setup),
         "estimate.one_device_fits": fits({}, alone=True),
+        "estimate.one_prompt_fits": fits({"batch_size": 1}),
         "estimate.plain_cache_fits": fits({"cache_implementation": "dynamic", "compile": "none"}),
         "estimate.full_training_fits": fits(_leanest_full_training(machine, setup)),
         "estimate.eight_bit_states_fit": fits({**CHECKPOINTED, "optimizer": "adamw_8bit"}),

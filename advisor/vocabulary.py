@@ -228,6 +228,7 @@ ESTIMATE = _declare(
     ("estimate.sorted_batch", C, "texts of one batch once all are sorted by length: an eighth of them, if that fits"),
     ("estimate.batch_leaves_room", F, "fewer calls than now would do for the prompts at hand"),
     ("estimate.largest_context", C, "tokens of the longest sequence that fits with this batch"),
+    ("estimate.one_prompt_fits", F, "the setup would fit with one prompt in a call"),
     ("estimate.one_device_fits", F, "the setup would fit on one device, without a device_map"),
     ("estimate.plain_cache_fits", F, "the setup with a growing cache in the weights' type on the device would fit"),
     ("estimate.total_bytes", C, "predicted memory of the setup"),

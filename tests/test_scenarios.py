@@ -60,6 +60,7 @@ SCENARIOS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rtx-4090-32b": ("rtx-4090", ("qwen2.5-32b",)),
     "rtx-4090-gpt-oss-20b": ("rtx-4090", ("gpt-oss-20b",)),
     "2x-rtx-4090-32b": ("2x-rtx-4090", ("qwen2.5-32b",)),
+    "2x-rtx-4090-8b-batch": ("2x-rtx-4090", ("llama-3.1-8b", "--goal", "throughput", "--batch", "64")),
     "2x-rtx-4090-8b-spread": ("2x-rtx-4090", ("llama-3.1-8b", "--set", "device_map=auto")),
     "rtx-5090-32b-freely": ("rtx-5090", ("qwen3-32b", "--quantize", "freely")),
     # cards of the data center
@@ -185,6 +186,14 @@ def test_on_a_t4_a_7b_is_quantized_and_computes_in_fp16(capsys: pytest.CaptureFi
     assert plan["plan"]["estimate"]["memory"]["fits"] is True
     assert plan["plan"]["setup"]["quantization"] in ("bnb_nf4", "bnb_int8")
     assert plan["plan"]["setup"]["dtype"] == "float16"
+
+
+def test_a_batch_too_large_for_one_gpu_is_split_and_not_the_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """A copy for each GPU keeps both busy; layers spread over both keep one busy at a time."""
+    plan = plan_of("2x-rtx-4090-8b-batch", capsys)
+    assert plan["baseline"]["estimate"]["memory"]["fits"] is False
+    assert (plan["plan"]["setup"]["device_map"], plan["plan"]["setup"]["batch_size"]) == ("none", 32)
+    assert "further-gpus-left-idle" in [note["rule"] for note in plan["notes"]]
 
 
 @pytest.mark.parametrize("name", ["rtx-4090-7b", "a100-7b", "h100-7b"])
