@@ -12,6 +12,7 @@ from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 from advisor.reading.messages import recovered, tells_no_failure
 from advisor.reading.situations import SITUATIONS
+from advisor.reading.talk import is_code
 
 LONGEST = 6_000
 """Characters of an account that are looked at."""
@@ -23,8 +24,10 @@ _RAN_OUT = when_used(
     r"|exceeds?(?: \w+){0,2}|overflows?(?: \w+)?|too little|no more) (?:(?:cuda|gpu|device|video|free) )?(?:memory"
     r"|v?ram)\b|\b(?:can'?t|cannot|could not|couldn'?t|fails? to|failed to|unable to) allocate\b|(?:显存|内存|VRAM"
     r"|memory)\s?(?:不足|不够|溢出|爆了?|炸了?|耗尽)|爆\s?(?:显存|内存|VRAM|了显存)|(?:显存|VRAM)\s?(?:直接|就"
-    r"|又)\s?爆|(?:speicher|vram|ram)(?: \w+){0,3} (?:läuft|lief|geht|ging|ist|reicht|war) (?:\w+ ){0,3}(?:voll|aus"
-    r"|nicht)|(?:läuft|lief|geht|ging|reicht) (?:\w+ ){0,4}(?:speicher|vram|ram) (?:\w+ )?(?:voll|aus|nicht|über)\b"
+    r"|又)\s?爆|(?:\w{0,8}speicher|vram|ram)(?: \w+){0,3} (?:läuft|lief|geht|ging|ist|reicht"
+    r"|war) (?:\w+ ){0,3}(?:voll|aus"
+    r"|nicht)|(?:läuft|lief|geht|ging|reicht) (?:\w+ ){0,4}(?:\w{0,8}speicher|vram|ram) (?:\w+ )?(?:voll|aus|nicht"
+    r"|über)\b"
     r"|не хватает (?:видео)?памяти|(?:видео)?памяти не хватает|нехватк\w{1,3} (?:видео)?памяти|(?:закончилась"
     r"|заканчивается|кончается|переполня\w+) (?:видео)?память|по памяти|mémoire (?:\w+ )?(?:insuffisante|saturée"
     r"|pleine)|(?:plus|manque) de (?:mémoire|vram)|(?:sin|falta de) (?:memoria|vram)"
@@ -35,19 +38,30 @@ _RAN_OUT = when_used(
 # What stands right before a mention that tells of no failure, and sentences that only ask.
 _DENIED = when_used(
     r"(?:\b(?:no|not|never|rid of|without|avoid\w*|prevent\w*|instead of|nor|neither|catch\w*|handl\w+|risk\w*"
-    r"|before|fix\w*|solv\w+|would|might|could|may|against|difference between|what is|what does|mean\w* of|kein\w*"
-    r"|ohne|called|named|if you|when you|you|estimat\w+|simulat\w+|detect\w*|report\w*|test\w*)|n't"
-    r"|n’t)(?: [\w'-]+){0,4} [`'(]?(?:[\w.]{1,30}\.)?$",
+    r"|before|(?<!do i )(?<!can i )(?<!how to )(?:fix\w*|solv\w+)|would|might|could|may|against|difference between"
+    r"|what is|what does|mean\w* of|kein\w*"
+    r"|ohne|called|named|if you|when you|you|estimat\w+|simulat\w+|will(?: probably)?|suppose|afraid|fear|expect"
+    r"|compare\w*|decides?|боюсь|wird|würde|detect\w*|report\w*|test\w*)|n't"
+    r"|n’t)(?: [\w'-]+){0,4} [`'(]?(?:[\w.]{1,30}\.)?$"
+    r"|(?<!gpu )(?<!card )(?<!device )(?<!cuda:)\b(?:0|zero) $|(?:怕|担心|避免|防止|以免|不再|不会|听说"
+    r"|据说)[^,.，。？]{0,24}$|(?:évit\w+|evitar|verhinder\w+|vermeide\w+|избеж\w+"
+    r"|чтобы не|больше не)(?: [\w'-]+){0,5} $",
     re.IGNORECASE,
 )
 _ASKS = when_used(
     r"^\W{0,3}(?:(?:and|so|but|or) )?(?:will|would|can|could|should|may|is|are|does|do|did|has anyone|how much"
-    r"|how many|how do|how can|how to|do i|which|what)\b[^?]{0,400}\?\s*$",
+    r"|how many|how do(?:es)?|how can|how to|do i|which|what)\b[^?]{0,400}\?\s*$",
     re.IGNORECASE,
 )
 _REPORTS = when_used(
     r"\b(?:why|how come|normal|expected|(?<!will )(?<!would )(?<!do )(?<!should )i (?:get|got|see|run|keep|always)"
-    r"|i'm getting|keeps?|always|every time|it (?:is|goes|runs|gets|ooms|dies|always))\b",
+    r"|i'm getting|how (?:do i|can i|to) (?:fix|solve)|keeps?|always|every time|it (?:is|goes|runs|gets|ooms|dies"
+    r"|always))\b",
+    re.IGNORECASE,
+)
+_INSISTS = when_used(
+    r"\bstill (?:goes|runs?|gets?|ooms?|dies|fails|crash\w*)\b|\b(?:out of memory|oom)\w{0,3} (?:that )?(?:i|we) "
+    r"(?:get|see|have)\b",
     re.IGNORECASE,
 )
 _OVER = when_used(
@@ -85,7 +99,8 @@ _SENTENCES = when_used(
     r"|and|of|over|have|has|above|any|anything|until|since|because|under|what|how|who|does|do|can|can't|will|would"
     r"|works?|fails|goes|by|from|one|ok|gives|gets|no|there|any|some|all|both|like|just|too|so|or|than|per|fine|this"
     r"|that|if|then|as|for|at|already|even|still|always|every|each|only|again|ich|und|der|die|das|mit|nicht|ist|на"
-    r"|не|при|что|и|в|с|je|le|la|les|est|avec|el|los|con|que|en|no|se|o|os|um|uma|com)\b|[\u3040-\u9fff]",
+    r"|не|при|что|и|в|с|je|le|la|les|est|avec|el|los|con|que|en|no|se|o|os|um|uma|com|de|mi|sin|por|para|qué|una|une"
+    r"|sur|ma|mon|ein|auf|bei|у|меня|как|я|но|mein\w?)\b|[\u3040-\u9fff]",
     re.IGNORECASE,
 )
 SENTENCE_WORDS = 3
@@ -116,7 +131,7 @@ def told_shortage(lines: Sequence[Line], slow: bool) -> tuple[str, int] | None:
     if _MEANT.search(_story(lines)):
         return None
     for number, line in enumerate(lines):
-        if not _is_prose(line, lines) or tells_no_failure(line) or recovered(lines, number):
+        if not _is_prose(line, lines) or tells_no_failure(line) or is_code(lines, number) or recovered(lines, number):
             continue
         for sentence in _SENTENCE.split(line.shown[:LONGEST]):
             if any(_affirmed(sentence)) and not (_OVER.search(_story(lines)) and situation(lines) is None):
@@ -137,7 +152,12 @@ def only_spoken_of(lines: Sequence[Line], number: int) -> bool:
         return False
     if _MEANT.search(_story(lines)):
         return True
-    told = (sentence for line in lines for sentence in _SENTENCE.split(line.shown[:LONGEST]))
+    told = (
+        sentence
+        for number, line in enumerate(lines)
+        if not tells_no_failure(line) and not is_code(lines, number)
+        for sentence in _SENTENCE.split(line.shown[:LONGEST])
+    )
     return not any(any(_affirmed(sentence)) for sentence in told)
 
 
@@ -164,8 +184,9 @@ def _was_killed(story: str) -> bool:
 def _affirmed(sentence: str) -> Iterator[bool]:
     if (_ASKS.match(sentence) and not _REPORTS.search(sentence)) or _GENERAL.search(sentence):
         return
+    insists = _INSISTS.search(sentence)
     for found in _RAN_OUT.finditer(sentence):
-        if not _DENIED.search(sentence[max(0, found.start() - 60) : found.start()]):
+        if insists or not _DENIED.search(sentence[max(0, found.start() - 60) : found.start()]):
             yield True
 
 

@@ -9,6 +9,7 @@ from advisor.reading.cleaning import Line
 from advisor.reading.forms import FORMS, Form
 from advisor.reading.quantities import AMOUNT
 from advisor.reading.squeezed import Squeezed, phrase
+from advisor.reading.talk import is_code
 
 # Which kind explains the others when several stand in one text: a refused budget names its own cause, a library that
 # finds no memory follows from the allocation that took the last of it, and a kill follows from a failure that was told.
@@ -29,7 +30,7 @@ _NO_FAILURE = when_used(
     r"|\b(?:if|when|in case) you (?:are|run|get|encounter|see|hit|face|still|experience)|\bthis is not a failure\b"
     r"|\bnothing fail(?:s|ed)\b|\btrying (?:with |batch\S{0,10} )?(?:size )?\d{1,5}\b(?! ?[kmg]?i?b)|\bhalving\b"
     r"|\bbacking off\b|\breducing (?:the )?batch"
-    r"|\bto avoid\b[^.]{0,60}out of memory"
+    r"|\bto avoid\b(?:(?!\bstill\b)[^.]){0,60}out of memory(?!.{0,80}\bstill\b)"
     r"|\b(?:print\(|help=|log(?:ger|ging)?\.\w{1,12}\(|warnings\.warn\()f?[\"']"
     r"|\bcan lead to out.of.memory|\bmay (?:run|result|lead)\b|\bwithout running out|\bin str\("
     r"|\boom(?:s|_kill|-kills)?\W{1,3}0\b|(?<!more than )\b\d+\s?[EZ]B\b",
@@ -112,7 +113,7 @@ def _last_real(form: Form, written: str, lines: Sequence[Line], squeezed: Squeez
             return
         line = squeezed.line_at(place[0])
         told = _AMOUNT.search(squeezed.text, place[1], place[1] + _ABOUT) is not None
-        if (told or not bare) and not tells_no_failure(lines[line]) and not recovered(lines, line):
+        if (told or not bare) and not _spoken(lines, line):
             first = wanted.pieces[0]
             times = squeezed.text.count(first) if isinstance(first, str) else 1
             yield Said(form, *place, line, times)
@@ -120,6 +121,11 @@ def _last_real(form: Form, written: str, lines: Sequence[Line], squeezed: Squeez
                 return
             bare = True
         end = place[0]
+
+
+def _spoken(lines: Sequence[Line], number: int) -> bool:
+    """Whether the words on a line tell of no failure, or of one that the program recovered from."""
+    return tells_no_failure(lines[number]) or is_code(lines, number) or recovered(lines, number)
 
 
 def tells_no_failure(line: Line) -> bool:

@@ -17,6 +17,7 @@ from advisor.reading.phases import phase
 from advisor.reading.prose import complaints, fine_on_fewer, model_loads, uneven_devices
 from advisor.reading.settings import settings
 from advisor.reading.squeezed import Squeezed, phrase, squeeze
+from advisor.reading.talk import is_talk
 from advisor.reading.told import tells
 from advisor.reading.tongues import in_english
 from advisor.text_facts import TEXT
@@ -42,6 +43,7 @@ LONGEST_DESCRIPTION = 60
 _EXCEPTION = when_used(
     r"^Traceback \(|^[\w.]{0,80}(?:Error|Exception)\b\s*(?::|$)|^(?:fatal|panic|error)\b.?:", re.IGNORECASE
 )
+_RAISED = when_used(r"(?:[\w.]{1,80}\.)?\w{0,60}(?:Error|Exception)\b\s?:.{0,100}tried to allocate \d", re.IGNORECASE)
 _INTERACTIVE = when_used(r">>> |<ipython-input-|(?:Cell|Input) In ?\[|In \[\d+\]|File ~?\S{0,200}ipykernel")
 _CUDA_BUILD = when_used(r"\d\+cu\d\d")
 _TRAINS = when_used(
@@ -100,7 +102,9 @@ def read(text: str) -> Passage:
         lines = in_english(lines)
     squeezed = Squeezed.of([line.bare for line in lines])
     said = decisive(lines, squeezed)
-    if described and said and said.form.name in SPOKEN and only_spoken_of(lines, said.line):
+    if said and (
+        _is_talk(lines, said) or (described and said.form.name in SPOKEN and only_spoken_of(lines, said.line))
+    ):
         said = None
     if described and said is None:
         said = _told(lines, squeezed)
@@ -121,10 +125,19 @@ def read(text: str) -> Passage:
     return Passage(lines, squeezed, said, scope, told, Facts(known), tensor_at)
 
 
+def _is_talk(lines: tuple[Line, ...], said: Said) -> bool:
+    """Whether memory that runs out is only spoken of; below a traceback it never is."""
+    if not said.form.weak and said.form.name not in SPOKEN and said.form.kind != "killed":
+        return False
+    if any(line.bare.startswith("Traceback (") for line in lines):
+        return False
+    return is_talk(lines, shown=_RAISED.match(lines[said.line].bare) is not None)
+
+
 def _told(lines: tuple[Line, ...], squeezed: Squeezed) -> Said | None:
     """The line of a description that tells in its own words that memory ran out."""
     found = told_shortage(lines, complaints(" ".join(line.bare for line in lines))["slow"] is True)
-    if found is None:
+    if found is None or is_talk(lines, shown=False):
         return None
     kind, line = found
     return Said(Form("told", kind, (), weak=True), squeezed.start(line), squeezed.start(line + 1), line, 1)
