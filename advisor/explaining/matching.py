@@ -17,6 +17,10 @@ DEVICE_SIZED = 0.9
 tensor are then read as early as the request itself."""
 
 
+ERROR = STAGES.index("error")
+"""Memory that is only told of in somebody's own words is read after the errors that a library printed."""
+
+
 @dataclass(frozen=True)
 class Match:
     """A sign that holds: where the text shows it (position in the squeezed text), and how much of it is words."""
@@ -43,11 +47,13 @@ def ranked(rules: Sequence[ErrorRule], passage: Passage) -> list[Match]:
     return sorted(_not_overruled(matches), key=lambda match: _order(match, passage))
 
 
-def _order(match: Match, passage: Passage) -> tuple[int, int, int, int, str]:
-    stage = STAGES.index(match.sign.stage)
+def _order(match: Match, passage: Passage) -> tuple[float, int, int, int, str]:
+    stage: float = STAGES.index(match.sign.stage)
     share = passage.facts.number("text.request_share") or 0
     if match.sign.stage == "operation" and share >= DEVICE_SIZED:
         stage = STAGES.index("request")
+    if match.sign.kinds and passage.said and passage.said.form.name == "told" and stage < ERROR:
+        stage = ERROR + stage / len(STAGES)
     return stage, -match.position, -len(match.sign.when), -match.letters, match.rule.id
 
 

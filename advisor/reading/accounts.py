@@ -80,7 +80,8 @@ _DIES = when_used(
     re.IGNORECASE,
 )
 _GROWS = when_used(
-    r"\b(?:gpu|v?ram|memory|nvidia-smi|card)\b[^.]{0,100}(?:\b(?:grow|ris|increas|climb|creep|leak)\w*|goes up"
+    r"\b(?:gpu|v?ram|memory|nvidia-smi|card)\b[^.]{0,100}(?:\b(?:grow|ris|increas|climb|creep|leak)\w*"
+    r"|(?:goes|going|went) up"
     r"|\d ?GB?, ?\d{1,3} ?GB?)",
     re.IGNORECASE,
 )

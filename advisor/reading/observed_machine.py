@@ -1,6 +1,6 @@
 """What people tell of devices, processes and engines around a memory failure, in the manner of `observations`."""
 
-from advisor.reading.shared_words import NEAR, WORKS
+from advisor.reading.shared_words import GAP, NEAR, WORKS
 
 # What is told, words of which one must stand in the text (cheap to look for), and the pattern.
 OF_THE_MACHINE: tuple[tuple[str, str, str], ...] = (
@@ -117,7 +117,10 @@ OF_THE_MACHINE: tuple[tuple[str, str, str], ...] = (
         r"|single) |anything (?:over|above) 4 ?gi?b",
     ),
     (
-        "builds_differ", "nvcc|cu1|driver|toolkit|reinstall",
+        "builds_differ", "nvcc|cu1|cu9|driver|toolkit|reinstall|wheel",
+        rf"(?<!\w)\+?cu\d{{2,3}}\b(?: (?:wheel|build|version|torch|one|binary))?{GAP}(?:{WORKS})"
+        rf"|(?:{WORKS}){NEAR}\b(?:with|using) (?:the |a )?(?:torch\S{{0,12}})?\+?cu\d{{2,3}}\b"
+        rf"|\b(?:other|newer|matching|different) (?:cuda )?wheel{GAP}(?:{WORKS})|"
         rf"(?:nvcc|toolkit|driver)(?:[^.]|\.(?=\d)){{0,40}}?\b(?:cu\d{{2,3}}|torch)\b|reinstall\w{{0,3}}(?:[^.]"
         rf"|\.(?=\d)){{0,50}}?(?:{WORKS})",
     ),

@@ -85,6 +85,13 @@ _SHORT_TABLE = when_used(
     r"\s?/\s?(\d{1,3}(?:\.\d{1,2})?)\s?Gi?B?",
     re.IGNORECASE,
 )
+_LISTED = when_used(
+    r"(?:\bgpu|\bcuda:|\bcard) ?#?(\d{1,2})(?:'s)?:?(?: memory)?(?: \(?(?:has|uses|used|using"
+    r"|holds|takes|at|is at|with|shows|sits at"
+    r"|=))? (\d{1,3}(?:\.\d{1,2})?) ?Gi?B?\b(?! (?:card|of vram|total|free|gpu|of \d|/))",
+    re.IGNORECASE,
+)
+"""What is in use on each of several devices, one after the other in a sentence."""
 _LOADS = when_used(
     r"^(?:>>>\s?)?[\w., ]{1,60}=\s?(?:\w{1,60}\.)?(?:\w{0,60}(?:Model|Pipeline)\w{0,60}\.from_pretrained\(|pipeline\()"
 )
@@ -171,8 +178,16 @@ def uneven_devices(lines: Sequence[Line]) -> bool:
     """A table of used and whole memory in which one device is nearly full while another has room."""
     bare = (line.bare for line in lines if "/" in line.bare)
     rows = [row for text in bare for form in (_TABLE, _SHORT_TABLE) for row in form.findall(text)]
+    if not rows and _listed_unevenly(" ".join(line.bare for line in lines if "site-packages" not in line.bare)):
+        return True
     shares = [float(used) / float(whole) for used, whole in rows if float(whole)]
     return len(shares) >= 2 and max(shares) >= FULL and min(shares) <= ROOM
+
+
+def _listed_unevenly(story: str) -> bool:
+    """Whether one device is told to hold much more than another."""
+    held = {number: float(size) for number, size in _LISTED.findall(story[:LONGEST_STORY])}
+    return len(held) >= 2 and min(held.values()) <= ROOM * max(held.values())
 
 
 def model_loads(lines: Sequence[Line]) -> int:

@@ -14,7 +14,7 @@ LONGEST = 3_000
 _NO_PROSE = when_used(r"^File \S|site-packages|dist-packages|^\s*[\^~]+\s*$|^Traceback \(")
 _FIGURES = when_used(
     r"tried to allocate [\d.]{1,12} \w{1,5}(?:\. gpu| \(gpu).{0,900}"
-    r"(?:fragmentation|environment-variables\)|by pytorch\)?|cached\)|unallocated\.)"
+    r"(?:fragmentation|environment-variables\)|by pytorch\)?|cached\)|unallocated\.|is free\b)"
 )
 """A message of PyTorch with its figures, which tells nothing in anybody's own words."""
 

@@ -44,7 +44,9 @@ _TONGUES = (
         "halb so: half as; doppelt*: twice; ausgelastet: busy; auslastung: utilization; leerlauf: idle; "
         "durchsatz: throughput; standardmäßig: by default; ausgelagert: offloaded; netzlaufwerk: network drive; "
         "festplatte: hard disk; bleibt bei: stays at; auf der cpu: on the cpu; nacheinander: one after another; "
-        "kein*: no; anzugeben: specifying; angegeben: specified; gleich*: same",
+        "kein*: no; anzugeben: specifying; angegeben: specified; gleich*: same; "
+        "gleichzeitig: at the same time; abwechselnd: alternating; aufgeteilt: split; wartet: waits; "
+        "reihum: in turn; grafikspeicher: VRAM; genutzt: used; rechnet: computes",
     ),
     Tongue(
         r"je|est|une|les|avec|pas|pourquoi|mais|fois|sans|des|du|c'est|j'ai|que|dans|pour|et|ça|il|mes",
@@ -58,7 +60,8 @@ _TONGUES = (
         "encore: again; tous: all; coeurs: cores; cœurs: cores; processeur: processor; sans: without; "
         "préciser: specifying; spécifier: specifying; moitié: half; deux fois: twice; go: GB; mo: MB; "
         "débit: throughput; inactif*: idle; par défaut: by default; disque réseau: network drive; "
-        "déchargé*: offloaded; reste à: stays at; sur le cpu: on the cpu; l'un après l'autre: one after another",
+        "déchargé*: offloaded; reste à: stays at; sur le cpu: on the cpu; l'un après l'autre: one after another; "
+        "à tour de rôle: in turn; en même temps: at the same time; attend: waits; partagé*: split",
     ),
     Tongue(
         r"el|los|las|una|pero|por qué|más|que|en|es|del|para|cuando|mismo|tengo",
@@ -70,7 +73,8 @@ _TONGUES = (
         "pesos: weights; cuantizad*: quantized; compilad*: compiled; después: afterwards; luego: then; "
         "otra vez: again; todos: all; núcleos: cores; procesador: processor; sin: without; mitad: half; "
         "el doble: twice; inactiv*: idle; por defecto: by default; disco de red: network drive; "
-        "en la cpu: on the cpu",
+        "en la cpu: on the cpu; por turnos: in turn; al mismo tiempo: at the same time; a la vez: at the same time; "
+        "dividid*: split; espera: waits",
     ),
     Tongue(
         r"não|uma|mas|por que|mais|meu|minha|para|em|dos|sem|só|quando|você|três|isso",
@@ -104,7 +108,11 @@ _TONGUES = (
         "загрузк*: load; загружа*: load; модел*: model; вес*: weights; квантован*: quantized; "
         "скомпилирован*: compiled; потом: then; затем: then; снова: again; все: all; ядра: cores; "
         "процессор*: processor; без: without; вдвое: twice; гб: GB; ток/с: tok/s; токен*: tokens; простаива*: idle; "
-        "по умолчанию: by default; на cpu: on the cpu; сетев*: network drive",
+        "по умолчанию: by default; на cpu: on the cpu; сетев*: network drive; "
+        "раскидан*: split; разбит*: split; поделен*: split; распредел*: split; разложен*: split; обе: both; "
+        "обеих: both; одновременно: at the same time; по очереди: in turn; поочередно: in turn; "
+        "поочерёдно: in turn; вторая стоит: the second idle; другая стоит: the other idle; ждёт: waits; ждет: waits; "
+        "на процессоре: on the cpu; почти не занята: hardly used; не используется: is not used; видеопамять: VRAM",
     ),
     Tongue(
         r"[\u3040-\u30ff]",
@@ -127,7 +135,11 @@ _TONGUES = (
         "全部核心: all cores; 核心: cores; 没有使用: not used; 几乎没有占用: hardly used; 显存: VRAM; "
         "一直是: stays at; 空闲: idle; 利用率: utilization; 吞吐: throughput; 提升: improvement; 两张卡: "
         "two cards; 两块卡: two cards; 四张卡: four cards; 单张: one; 一半: half; 两倍: twice; "
-        "默认: by default; 没有: without; 网络盘: network drive; 个: ",
+        "默认: by default; 没有: without; 网络盘: network drive; "
+        "几乎没占用: hardly used; 没占用: not used; 几乎不占: hardly used; 跑满: at 100%; 打满: at 100%; "
+        "在 cpu 上: runs on the CPU; 在cpu上: runs on the CPU; 用 cpu 跑: runs on the CPU; 一个字一个字: slow; "
+        "很卡: slow; 轮流: in turn; 同时: at the same time; 交替: alternating; 分到: split; 分布在: split over; "
+        "切分: split; 另一张: the other; 个: ",
         spaced=False,
     ),
 )

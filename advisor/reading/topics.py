@@ -7,7 +7,9 @@ TOPICS = {
     "no_fp8_units": r"a100s?|v100s?|t4s?|30[5-9]0(?:ti)?|20[6-8]0(?:ti)?|a6000|a5000|a4000|a10g?|a40|a30|ampere"
     r"|turing|volta|rtx 30\d\d|mi2\d\d\w?|p100|p40",
     "hopper": r"h100s?|h200s?|gh200|h800|h20|hopper",
-    "flash3": r"fa-?3|flash[-_ ]?att(?:entio)?n[-_ ]?(?:v(?:ersion)?\s?)?3|flash_attn_interface|flash_att(?:entio)?n_3",
+    "flash3": r"fa-?3"
+    r"|(?:the )?version 3 (?:package|wheel|build|kernels?)"
+    r"|flash[-_ ]?att(?:entio)?n[-_ ]?(?:v(?:ersion)?\s?)?3|flash_attn_interface|flash_att(?:entio)?n_3",
     "moe": r"moe|mixtures?[- ]of[- ]experts|experts|mixtral|\d+x\d+b|a\d+b|gpt-oss|olmoe|deepseek[-_ ]?v\d"
     r"|\(a\d{1,3}b?\)|glm-?[\d.]{0,4}-?air|qwen3-next|kimi-k2|llama-4|dbrx|jamba|grok-?1|phi-3\.5-moe",
     "batching": r"batch\w*|num_images_per_prompt|[2-9]\d? (?:images|prompts|samples|sentences) (?:at once|together"
