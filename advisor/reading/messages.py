@@ -8,6 +8,7 @@ from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 from advisor.reading.forms import FORMS, Form
 from advisor.reading.quantities import AMOUNT
+from advisor.reading.shells import killed_at
 from advisor.reading.squeezed import Squeezed, phrase
 from advisor.reading.talk import is_code
 
@@ -95,6 +96,8 @@ def _found(lines: Sequence[Line], squeezed: Squeezed) -> Iterator[Said]:
                 yield from _last_real(form, written, lines, squeezed)
     for form, word, pattern in _LINE_FORMS:
         yield from _last_line(form, word, pattern, lines, squeezed)
+    if (number := killed_at(lines)) is not None:
+        yield Said(Form("signal", "killed", ()), squeezed.start(number), squeezed.start(number + 1), number, 1)
     place = _SIBLING.last(squeezed.text, 0, len(squeezed.text))
     if place and "loadingcheckpointshards" in squeezed.text and "traceback" not in squeezed.text:
         # Launchers end the siblings in order when one rank dies; the rank that died is cut off here.
