@@ -43,7 +43,8 @@ class Remedies:
     """The setup in force and its workload, what they miss, and the ways out, the one that costs least first.
 
     `missing_bytes` is what the estimate misses; where it sees no shortage, what the text shows to be missing.
-    `together` is the plan's whole change where no way alone suffices.
+    `together` is the plan's whole change where no way alone suffices. Where only the text shows a shortage and
+    `sizes_known` is false, nobody can say what helps: the requests were larger than assumed.
     """
 
     setup: Setup
@@ -54,6 +55,7 @@ class Remedies:
     ways: tuple[Way, ...]
     together: Mapping[str, Value]
     together_fits: bool | None
+    sizes_known: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -64,31 +66,47 @@ class Remedies:
             "ways": [way.to_json() for way in self.ways],
             "together": {k: list(v) if isinstance(v, tuple) else v for k, v in self.together.items()},
             "together_fits": self.together_fits,
+            "sizes_known": self.sizes_known,
         }
 
 
-def remedies(story: Diagnosis, subject: Subject, fixes: Sequence[FixFound], missing: int | None) -> Remedies:
-    """What would make `subject` fit. `missing` is by how much the text's request was too large."""
+def remedies(
+    story: Diagnosis, subject: Subject, fixes: Sequence[FixFound], missing: int | None, sizes_known: bool = True
+) -> Remedies:
+    """What would make `subject` fit. `missing` is by how much the text's request was too large, `sizes_known` whether
+    the sizes of the requests are told rather than assumed."""
     setup, _ = subject.baseline()
     here = story.estimate(subject, setup)
     short = _shortfall(here)
     by_text = not short and missing is not None
     gap = missing if by_text else short
+    taken = here.memory.total_bytes
+    found = Remedies(setup, subject.workload, here, gap, by_text, (), {}, None, sizes_known or not by_text)
+    tight, closer = subject, story
     if by_text and missing is not None:
-        if here.memory.total_bytes is None or missing >= here.memory.total_bytes:
-            return Remedies(setup, subject.workload, here, gap, by_text, (), {}, None)
-        # The process took more than predicted. As much less room makes the prediction miss what was missing.
-        subject = _tightened(subject, max(0, here.memory.total_bytes - missing))
+        if taken is None or missing >= taken or not sizes_known:
+            return found
+        # The process took more than predicted. Rules see as much less room as makes the prediction miss what was
+        # missing; what a change saves is reckoned on the device as it is.
+        tight = _tightened(subject, max(0, taken - missing))
         # Estimates are remembered for one machine.
-        story = Diagnosis(story.rules, story.estimators)
-    tried = [_way(story, subject, here, *candidate) for candidate in _candidates(story, subject, fixes)]
+        closer = Diagnosis(story.rules, story.estimators)
+    wanted = gap if by_text else None
+    tried = [_way(story, subject, here, wanted, *candidate) for candidate in _candidates(closer, tight, fixes)]
     ways = _ranked([way for way in tried if way is not None])
-    together: Mapping[str, Value] = {}
-    fits = None
-    if gap and not any(way.enough for way in ways):
-        found = story.compose(replace(subject, workload=replace(subject.workload, goal="fit"))).setup
-        together, fits = setup.difference(found), story.estimate(subject, found).memory.fits
-    return Remedies(setup, subject.workload, here, gap, by_text, ways, together, fits)
+    if not gap or any(way.enough for way in ways):
+        return replace(found, ways=ways)
+    composed = closer.compose(replace(tight, workload=replace(tight.workload, goal="fit"))).setup
+    there = story.estimate(subject, composed)
+    return replace(found, ways=ways, together=setup.difference(composed), together_fits=_suffices(here, there, wanted))
+
+
+def _suffices(here: Estimate, there: Estimate, wanted: int | None) -> bool | None:
+    """Whether a change closes the gap: where the text tells it, by saving `wanted` bytes, else by fitting."""
+    if wanted is None:
+        return there.memory.fits
+    before, after = here.memory.total_bytes, there.memory.total_bytes
+    return None if before is None or after is None else before - after >= wanted
 
 
 def _tightened(subject: Subject, free: int) -> Subject:
@@ -152,6 +170,7 @@ def _way(
     story: Diagnosis,
     subject: Subject,
     here: Estimate,
+    wanted: int | None,
     name: str,
     summary: str,
     change: Mapping[str, Value],
@@ -171,7 +190,7 @@ def _way(
         return None
     rates = there.speed.total_tokens_per_second, here.speed.total_tokens_per_second
     speed = rates[0] / rates[1] if rates[0] and rates[1] else None
-    return Way(name, summary, change, total, saved, there.memory.fits, speed, quality)
+    return Way(name, summary, change, total, saved, _suffices(here, there, wanted), speed, quality)
 
 
 def _ranked(ways: Sequence[Way]) -> tuple[Way, ...]:

@@ -59,6 +59,10 @@ _SAID_BY_CAUSE: Mapping[str, tuple[str, Value]] = {
     "torch_cpu_build": ("torch.build", "cpu"),
 }
 """What an error other than a shortage of memory says of the environment in which it was raised."""
+_KNOB_BY_CAUSE: Mapping[str, tuple[str, Value]] = {
+    "flash_attn_not_installed": ("attn_implementation", "flash_attention_2"),
+}
+"""And of the setup: an error that only one value of a knob can raise."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,9 @@ def witness(passage: Passage, source: str, here: Facts, model: Facts, cause: str
     if cause is not None and cause in _SAID_BY_CAUSE:
         name, value = _SAID_BY_CAUSE[cause]
         machine = machine | Facts({name: Known(value, f"{source}: {cause}")})
+    if cause is not None and cause in _KNOB_BY_CAUSE:
+        name, value = _KNOB_BY_CAUSE[cause]
+        knobs.setdefault(name, (value, f"{source}: {cause}"))
     if kind == "gpu_oom" and passage.facts.text("text.backend") in (None, "cuda", "hip"):
         assert passage.said is not None
         knobs.setdefault("device", ("cuda", _place(passage, source, passage.said.start)))
@@ -108,6 +115,12 @@ def in_force(passage: Passage) -> dict[str, Value]:
     found = {name: value for name, (value, _) in _knobs(passage, "")}
     sizes = dict(_workload(passage, ""))
     return {**found, "batch_size": sizes["batch"][0]} if "batch" in sizes else found
+
+
+def lengths_follow(passage: Passage) -> bool:
+    """Whether a length that `witness` tells is reckoned from a tensor: it then holds for the batch it was reckoned
+    with."""
+    return "prompt_tokens" not in dict(_workload(passage, ""))
 
 
 def _place(passage: Passage, source: str, position: int) -> str:
@@ -246,6 +259,15 @@ def _length(
     if heads and any(passage.find_in_scope(phrase) for phrase in ("eager_attention_forward", "attn_weights = ")):
         length = math.isqrt(requested // (batch * heads * width))
         shape = f"{batch} x {heads} heads x length x length x {width} bytes"
+    elif (cached := _cached_token_bytes(model, width)) and any(
+        passage.find_in_scope(phrase) for phrase in _CACHE_GROWS
+    ):
+        answer = workload["new_tokens"][0] if "new_tokens" in workload else 0
+        assert isinstance(answer, int)
+        tokens = requested // (batch * cached)
+        # The cache holds the prompt and what was generated; how far that was is not told.
+        length = tokens - answer if tokens > answer else tokens
+        shape = f"{batch} x {tokens} tokens x {cached} bytes of one layer's keys"
     elif vocabulary and any(passage.find_in_scope(phrase) for phrase in ("logits.float(", "logits = logits.float")):
         length = requested // (batch * vocabulary * 4)
         shape = f"{batch} x length x {vocabulary} tokens x 4 bytes"
@@ -253,6 +275,17 @@ def _length(
         return None
     plausible = 16 <= length <= 4 * (model.count("model.context_tokens") or LARGEST)
     return (length, f"{place}: {size(requested)} = {shape}") if plausible else None
+
+
+_CACHE_GROWS = ("self.keys = torch.cat(", "self.values = torch.cat(", "self.key_cache[layer_idx] = torch.cat(",
+                "self.value_cache[layer_idx] = torch.cat(")  # fmt: skip
+"""Lines of cache_utils.py, by version, in which one layer's keys or values are written anew, a token longer."""
+
+
+def _cached_token_bytes(model: Facts, width: int) -> int | None:
+    """Bytes of one token's keys in one layer."""
+    heads, head = model.count("model.kv_heads"), model.count("model.head_dim")
+    return heads * head * width if heads and head and not model.count("model.kv_latent_values") else None
 
 
 def _is_full(knobs: Mapping[str, tuple[Value, str]], model: Facts) -> bool:

@@ -56,12 +56,35 @@ def test_where_the_estimate_sees_no_shortage_the_text_s_counts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "oom.txt"
-    path.write_text(FITS_BY_ESTIMATE)
+    path.write_text(f"run(batch_size=1, max_seq_length=512)\n{FITS_BY_ESTIMATE}")
     found = explained(capsys, str(path), "--model", "llama-3.1-8b", *RTX_4090)["remedies"]
     assert (found["missing_by"], found["missing_bytes"]) == ("text", 2 * GIB)
     assert found["estimate"]["memory"]["fits"] is True
-    assert found["ways"]
-    assert all(way["saved_bytes"] >= 2 * GIB for way in found["ways"] if way["enough"])
+    assert found["ways"] and found["sizes_known"] is True
+    assert all((way["saved_bytes"] >= 2 * GIB) == way["enough"] for way in found["ways"])
+
+
+def test_what_the_estimate_fits_is_not_spread_to_save_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "oom.txt"
+    path.write_text(f"run(batch_size=1, max_seq_length=512)\n{FITS_BY_ESTIMATE}")
+    ways = explained(capsys, str(path), "--model", "llama-3.1-8b", *RTX_4090)["remedies"]["ways"]
+    assert not any("device_map" in way["change"] for way in ways)
+
+
+def test_where_sizes_are_assumed_they_are_asked_for_and_nothing_is_ranked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "oom.txt"
+    path.write_text(FITS_BY_ESTIMATE)
+    command = [str(path), "--model", "llama-3.1-8b", *RTX_4090]
+    found = explained(capsys, *command)["remedies"]
+    assert (found["sizes_known"], found["ways"], found["together"]) == (False, [], {})
+    assert cli.main(["explain", *command]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "The text does not tell how large the requests were" in shown
+    assert "--batch N --prompt-tokens N" in shown and "No change" not in shown
 
 
 @pytest.fixture

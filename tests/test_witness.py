@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from advisor import cli
+from advisor import cli, planfile, rulebook
 from advisor.facts import Facts, Known, Unknown
 from advisor.reading import read
 from advisor.witness import Witness, witness
@@ -119,6 +119,21 @@ def test_the_length_follows_from_the_scores_that_did_not_fit() -> None:
     assert place == "oom.txt:3: 1.00 GiB = 4 x 32 heads x length x length x 2 bytes"
 
 
+GROWS = """  File "/v/transformers/cache_utils.py", line 133, in update
+    self.keys = torch.cat([self.keys, key_states], dim=-2)
+torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 112.00 MiB. GPU 0 has a total capacity of 23.69 GiB of
+which 61.00 MiB is free. Including non-PyTorch memory, this process has 23.62 GiB memory in use.
+"""
+
+
+@pytest.mark.parametrize(("call", "length"), [("", 57_344), ("out = model.generate(x, max_new_tokens=2000)\n", 55_344)])
+def test_the_length_follows_from_the_cache_that_did_not_fit(call: str, length: int) -> None:
+    model = LLAMA | Facts({"model.kv_heads": Known(8, ""), "model.head_dim": Known(128, "")})
+    value, place = told(call + GROWS, model=model).workload["prompt_tokens"]
+    assert value == length
+    assert place.endswith("112 MiB = 1 x 57344 tokens x 2048 bytes of one layer's keys")
+
+
 def test_no_length_is_made_up_for_another_tensor() -> None:
     assert "prompt_tokens" not in told(SHARED).workload
 
@@ -174,6 +189,49 @@ def test_doubt_is_said_where_the_estimate_sees_no_shortage(tmp_path: Path, capsy
     text = SHARED.replace("28.00", "1.00").replace("11.00", "38.00")
     plan(tmp_path, text, "--machine", str(MACHINES / "a100-40gb-shared.json"))
     assert "these sizes, so they are assumed: --batch N --prompt-tokens N" in capsys.readouterr().err
+
+
+FRAGMENTED = (
+    "RuntimeError: CUDA out of memory. Tried to allocate 1.50 GiB (GPU 0; 23.69 GiB total capacity; 11.20 GiB already "
+    "allocated; 812.00 MiB free; 21.40 GiB reserved in total by PyTorch)\n"
+)
+NOT_INSTALLED = (
+    "ImportError: FlashAttention2 has been toggled on, but it cannot be used: flash_attn seems to be not installed.\n"
+)
+NCCL = (
+    "[Rank 3] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=1203, OpType=ALLREDUCE, "
+    "Timeout(ms)=600000) ran for 600042 milliseconds before timing out.\n"
+)
+HOST = (
+    "RuntimeError: [enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: you tried to "
+    "allocate 58720256 bytes. Error code 12\n"
+)
+
+
+def test_the_step_that_the_diagnosis_names_comes_first(tmp_path: Path) -> None:
+    data = plan(tmp_path, FRAGMENTED, "--machine", str(MACHINES / "rtx-3090.json"))
+    first = data["steps"][0]
+    assert (first["rule"], first["change"]) == ("diagnosed-fragmentation", {"allocator": "expandable_segments:True"})
+    assert data["plan"]["setup"]["allocator"] == "expandable_segments:True"
+    assert planfile.read(tmp_path / "plan.json", rulebook.full_vocabulary()).steps[0].rule == first["rule"]
+
+
+def test_what_is_not_installed_is_left_out(tmp_path: Path) -> None:
+    data = plan(tmp_path, NOT_INSTALLED, "--machine", str(MACHINES / "rtx-4090.json"))
+    assert data["baseline"]["setup"]["attn_implementation"] == "flash_attention_2"
+    assert data["plan"]["setup"]["attn_implementation"] == "sdpa"
+
+
+@pytest.mark.parametrize(("text", "instead"), [(NCCL, "Find the rank"), (HOST, "Load shard by shard")])
+def test_a_failure_that_no_plan_answers_is_said_to_be_one(
+    text: str, instead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = plan(tmp_path, text, "--machine", str(MACHINES / "rtx-4090.json"))
+    told_, do, *_ = capsys.readouterr().err.splitlines()
+    assert told_.startswith("This failure is not answered by a plan: ")
+    assert do.startswith(f"Instead: {instead}")
+    assert data["notes"][0]["rule"].startswith("diagnosed-") and data["notes"][0]["urgent"]
+    assert not any(step["rule"].startswith("diagnosed-") for step in data["steps"])
 
 
 @pytest.mark.parametrize(("text", "told_"), [("all is well", "no rule knows the text"), (None, "No such file")])

@@ -65,9 +65,18 @@ def make(options: argparse.Namespace, ask: Ask | None) -> Plan:
     error = from_error.of(options)
     story, subject = prepare(options, error)
     plan = story.plan(subject, ask)
-    if error:
-        from_error.say_doubt(plan, error)
-    return plan
+    return from_error.with_its_step(plan, error, _predict(story)) if error else plan
+
+
+def _predict(story: Diagnosis) -> from_error.Predict:
+    """How a plan's subject would do in another setup, as closely as the plan itself was judged."""
+
+    def predict(plan: Plan, setup: Setup) -> Estimate:
+        about = (plan.model_facts, plan.machine, plan.workload)
+        rough = {setup: story.estimators.estimate(*about, setup)}
+        return story.estimators.closer(*about, rough)[setup]
+
+    return predict
 
 
 def prepare(options: argparse.Namespace, error: from_error.FromError | None) -> tuple[Diagnosis, Subject]:

@@ -1,16 +1,21 @@
 """`perf-advisor diagnose --from-error FILE`: the text of a failure says what machine, setup and workload were."""
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from advisor import errorbook, rulebook
 from advisor.commands import explain as command
+from advisor.conflicts import conflict
 from advisor.errors import Mistake, RequestError
-from advisor.explaining import explain
+from advisor.explaining import Diagnosis, FixFound, explain
+from advisor.explaining.arithmetic import missing_bytes
 from advisor.facts import Facts
-from advisor.plan import Plan
+from advisor.plan import Effect, Estimate, Note, Plan, Step
 from advisor.reading import Passage, read
+from advisor.remedies import judged
+from advisor.setup import Setup
 from advisor.show import terminal
 from advisor.witness import Witness, witness
 from advisor.workload import Workload
@@ -23,6 +28,8 @@ class FromError:
     passage: Passage
     name: str
     cause: str | None = None
+    on: Callable[[Facts], Diagnosis] | None = None
+    """Its diagnosis on a machine."""
 
     def witness(self, machine: Facts, model: Facts) -> Witness:
         """What it tells, said on stderr line by line."""
@@ -52,7 +59,7 @@ def of(options: argparse.Namespace) -> FromError | None:
     if not diagnosis.recognized:
         hint = "paste the whole traceback into it, down to the last line of the error"
         raise RequestError(Mistake("--from-error", f"no rule knows the text of {name}", hint))
-    return FromError(read(text), name, diagnosis.cause)
+    return FromError(read(text), name, diagnosis.cause, lambda machine: explain(text, name, machine, rules))
 
 
 def answered(workload: Workload, found: Witness) -> Workload:
@@ -65,9 +72,90 @@ def answered(workload: Workload, found: Witness) -> Workload:
     return workload
 
 
-def say_doubt(plan: Plan, error: FromError) -> None:
+Predict = Callable[[Plan, Setup], Estimate]
+"""A setup's estimate for the model, machine and workload of a plan."""
+
+
+def with_its_step(plan: Plan, error: FromError, predict: Predict) -> Plan:
+    """The plan, made to answer the failure: as it is where it does, else with the step that the diagnosis names first,
+    else with a note that no plan answers it, and what to do instead."""
+    if error.on is None:
+        return plan
+    diagnosis = error.on(plan.machine)
+    if _answers(plan, diagnosis, missing_bytes(error.passage)):
+        return plan
+    for fix in judged(diagnosis.fixes, plan.baseline):
+        if fix.change and fix.applies in ("yes", "unknown") and (found := _with(plan, diagnosis, fix, predict)):
+            return found
+    _say_doubt(plan, error)
+    return _unanswered(plan, diagnosis)
+
+
+def _answers(plan: Plan, diagnosis: Diagnosis, missing: int | None) -> bool:
+    """Whether the plan sets what a fix sets, makes a model fit that did not, or saves what was missing."""
+    changed = plan.baseline.difference(plan.setup)
+    if any(fix.change and all(changed.get(k) == v for k, v in fix.change.items()) for fix in diagnosis.fixes):
+        return True
+    before, after = plan.baseline_estimate.memory, plan.estimate.memory
+    if not diagnosis.is_memory or before.total_bytes is None or after.total_bytes is None:
+        return False
+    return (before.fits is False and after.total_bytes < before.total_bytes) or (
+        missing is not None and before.total_bytes - after.total_bytes >= missing
+    )
+
+
+def _with(plan: Plan, diagnosis: Diagnosis, fix: FixFound, predict: Predict) -> Plan | None:
+    """The plan with a fix before its steps; None where the fix changes nothing here. The allocator's way of filling the
+    memory is beyond the estimate."""
+    change = dict(fix.change or {})
+    alone, setup = plan.baseline.changed(change), plan.setup.changed(change)
+    if alone == plan.baseline or conflict(setup) is not None:
+        return None
+    before, after = plan.baseline_estimate.memory.total_bytes, predict(plan, alone).memory.total_bytes
+    saved = after - before if before is not None and after is not None else None
+    if diagnosis.is_memory and "allocator" not in change and (saved is None or saved >= 0):
+        return None
+    step = Step(
+        rule=f"diagnosed-{(diagnosis.cause or '').replace('_', '-')}",
+        rung="1-placement",
+        summary=diagnosis.summary,
+        change=change,
+        effect=Effect(None, saved, None),
+        evidence="reported",
+        because=({"clause": fix.summary, "value": True, "source": "the diagnosis of the error"},),
+        fallbacks=(),
+        rank=1,
+    )
+    steps = (step, *(replace(other, rank=other.rank + 1) for other in plan.steps))
+    return replace(plan, setup=setup, estimate=predict(plan, setup), steps=steps)
+
+
+def _unanswered(plan: Plan, diagnosis: Diagnosis) -> Plan:
+    """The plan with what to do instead, said on stderr too: its steps are about something else."""
+    usable = [fix for fix in diagnosis.fixes if fix.applies in ("yes", "unknown")]
+    instead = [fix.summary + (f": {fix.command}" if fix.command else "") for fix in usable]
+    what = f"This failure is not answered by a plan: {diagnosis.summary}."
+    aside = " The steps below are about something else." if plan.steps else ""
+    talk = terminal.talk()
+    talk.print(what + aside, style="bold", markup=False, soft_wrap=True)
+    if instead:
+        talk.print(f"Instead: {instead[0]}", markup=False, soft_wrap=True)
+    note = Note(
+        rule=f"diagnosed-{(diagnosis.cause or '').replace('_', '-')}",
+        rung="pitfalls",
+        summary=what,
+        advice=tuple(instead) or ("perf-advisor explain says what is known of it",),
+        because=(),
+        evidence="reported",
+        urgent=True,
+    )
+    return replace(plan, notes=(note, *plan.notes))
+
+
+def _say_doubt(plan: Plan, error: FromError) -> None:
     """Where the estimate sees no shortage although memory ran out, say which sizes nobody stated."""
-    if error.passage.said is None or plan.baseline_estimate.memory.fits is not True:
+    said = error.passage.said
+    if said is None or said.form.kind != "gpu_oom" or plan.baseline_estimate.memory.fits is not True:
         return
     unstated = [name for name in ("batch", "prompt_tokens", "new_tokens") if name not in plan.workload.stated]
     options = " ".join(f"--{name.replace('_', '-')} N" for name in unstated)

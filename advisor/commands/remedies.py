@@ -18,6 +18,7 @@ from advisor.reading import read
 from advisor.remedies import Remedies, judged, remedies
 from advisor.setup import knobs
 from advisor.show import terminal
+from advisor.witness import lengths_follow
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def join(text: str, diagnosis: Diagnosis, options: argparse.Namespace) -> Joined
     story, subject = _of_plan(options, error) if options.plan else diagnose.prepare(_like_diagnose(options), error)
     setup, _ = subject.baseline()
     diagnosis = replace(diagnosis, fixes=judged(diagnosis.fixes, setup))
-    return Joined(diagnosis, remedies(story, subject, diagnosis.fixes, missing_bytes(passage)))
+    sizes = set(subject.workload.stated) | ({"batch"} if lengths_follow(passage) else set())
+    known = bool(options.plan) or {"batch", "prompt_tokens"} <= sizes
+    return Joined(diagnosis, remedies(story, subject, diagnosis.fixes, missing_bytes(passage), known))
 
 
 def _like_diagnose(options: argparse.Namespace) -> argparse.Namespace:

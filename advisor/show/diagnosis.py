@@ -82,7 +82,9 @@ def _remark(applies: str) -> str:
 def _to_type(fix: FixFound) -> Iterator[Text]:
     if fix.command:
         yield Text(fix.command, style="cyan")
-    yield from (Text(line, style="cyan") for line in in_code(fix.change or {}))
+    # The allocator is told by a variable, which is the command.
+    change = {name: value for name, value in (fix.change or {}).items() if not (fix.command and name == "allocator")}
+    yield from (Text(line, style="cyan") for line in in_code(change))
 
 
 def _rule_line(diagnosis: Diagnosis) -> str:
