@@ -17,6 +17,8 @@ LOSS_PRICE = 2.0
 FETCHED_PRICE = 4.0
 """The same of one whose weights cross the bus for every token, where no speed is known: it comes after every other one,
 because the bus is slower than any device's own memory."""
+NARROW_PRICE = 2.0
+"""What a setup that may not fit, by the upper end of the band, must gain over one that fits there too."""
 SLOWEST_FOR_MEMORY = 0.5
 """For the goal memory, a change may cost at most half of the speed."""
 LAST = 1.0
@@ -33,6 +35,8 @@ class Score:
     seconds: float | None
     fetches: bool = False
     """Whether weights wait elsewhere and cross the bus for every pass."""
+    narrow: bool = False
+    """Whether the upper end of the band is more than is free."""
 
 
 def score(estimate: Estimate, goal: str) -> Score:
@@ -44,7 +48,25 @@ def score(estimate: Estimate, goal: str) -> Score:
     rate = speed.total_tokens_per_second
     seconds = 1 / rate if rate else None
     cost = float(memory.total_bytes) if goal == "memory" and memory.total_bytes is not None else seconds
-    return Score(missing, cost, seconds, bool(memory.fetched_bytes))
+    return Score(missing, cost, seconds, bool(memory.fetched_bytes), is_narrow(estimate))
+
+
+def is_narrow(estimate: Estimate) -> bool:
+    """Whether the upper end of the band is more than is free: it may be predicted to fit, and not do so."""
+    total, free, band = estimate.memory.total_bytes, estimate.memory.available_bytes, estimate.memory_band
+    return total is not None and free is not None and band is not None and total * band[1] > free
+
+
+def is_better(here: Score, there: Score, goal: str) -> bool:
+    """Whether the end of another search is to be taken; for the goal fit never at the price of a narrow one."""
+    if there.shortfall != here.shortfall:
+        return there.shortfall < here.shortfall
+    if here.cost is None or there.cost is None:
+        return False
+    narrower = there.narrow and not here.narrow
+    if narrower and goal == "fit":
+        return False
+    return here.cost >= there.cost * (NARROW_PRICE if narrower else WORTH)
 
 
 def gain(here: Score, there: Score, rule: Rule, goal: str) -> float | str:

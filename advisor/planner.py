@@ -7,12 +7,12 @@ handed in.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from advisor.conflicts import conflict
 from advisor.engine import fires, verdict
 from advisor.facts import Facts, Value
-from advisor.merit import WORTH, Score, bet, gain, score
+from advisor.merit import WORTH, Score, bet, gain, is_better, score
 from advisor.notes import notes
 from advisor.plan import Estimate, Note, Step
 from advisor.rule import Change, Decision, FactReference, Fires, Rule
@@ -83,7 +83,35 @@ def changes(situation: Situation, baseline: Setup) -> frozenset[tuple[str, str, 
 
 
 def _searched(situation: Situation, baseline: Setup) -> _Search:
-    """The search, run to its end."""
+    """The search, and where a change was taken that another rule outranks, the search without it: the better of both.
+
+    A change is judged by the next step alone, and one that looks slower at first may let a later one in: 4-bit weights
+    rule compilation out, fp8 does not.
+    """
+    found = _greedy(situation, baseline)
+    for rule in _outranking(found):
+        rest = [other for other in situation.rules if other.id not in rule.outranks]
+        other = _greedy(replace(situation, rules=rest), baseline)
+        ends = [score(situation.estimate(search.setup), situation.goal) for search in (found, other)]
+        if rule.id in {move.decision.rule.id for move in other.taken} and is_better(*ends, situation.goal):
+            found = replace(other, situation=situation)
+    return found
+
+
+def _outranking(search: _Search) -> list[Rule]:
+    """Rules that were not taken, would fire, and outrank one that was."""
+    taken = {move.decision.rule.id for move in search.taken}
+    found = []
+    for rule in search.situation.rules:
+        beaten = taken.intersection(rule.outranks)
+        if rule.change and rule.id not in taken and beaten:
+            without = _after(search.baseline, [m for m in search.taken if m.decision.rule.id not in beaten])
+            found += [rule] if fires(rule, search.situation.facts(without)) else []
+    return found
+
+
+def _greedy(situation: Situation, baseline: Setup) -> _Search:
+    """The best change in each round, until none pays."""
     search = _Search(situation, baseline)
     while (move := _best_move(search)) is not None:
         search.taken.append(move)

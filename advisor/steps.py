@@ -20,7 +20,9 @@ class Taken:
 
 def steps(estimate: Callable[[Setup], Estimate], baseline: Setup, taken: Sequence[Taken]) -> tuple[Step, ...]:
     """The steps with their predicted shares, each against the setup before it."""
-    setup = baseline
+    setup, end = baseline, baseline
+    for move in taken:
+        end = end.changed(move.change)
     found = []
     for move in taken:
         after = setup.changed(move.change)
@@ -34,12 +36,20 @@ def steps(estimate: Callable[[Setup], Estimate], baseline: Setup, taken: Sequenc
                 effect=_effect(estimate(setup), estimate(after), rule),
                 evidence=rule.evidence,
                 because=tuple(reason.to_json() for reason in move.decision.verdict.because),
-                fallbacks=move.fallbacks,
+                fallbacks=tuple(way for way in move.fallbacks if _may_fit(estimate, end, way)),
                 rank=0,
             )
         )
         setup = after
     return _ranked(found)
+
+
+def _may_fit(estimate: Callable[[Setup], Estimate], end: Setup, way: Mapping[str, Value]) -> bool:
+    """Whether a fallback in the place of its step may fit; where the plan does not either, that it takes no more."""
+    here, there = estimate(end).memory, estimate(end.changed(way)).memory
+    if there.fits is not False or here.fits is None:
+        return True
+    return here.fits is False and (there.total_bytes or 0) <= (here.total_bytes or 0)
 
 
 def _effect(old: Estimate, new: Estimate, rule: Rule) -> Effect:

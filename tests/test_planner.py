@@ -39,7 +39,7 @@ def compose(
     judge: Callable[[Setup], Estimate],
     goal: str = "throughput",
     baseline: Setup = CPU,
-    **world: bool | str,
+    **world: bool | str | tuple[str, ...],
 ) -> planner.Composition:
     values = WORLD | {name.replace("__", "."): value for name, value in world.items()}
     facts = Facts({name: Known(value, "test") for name, value in values.items()})
@@ -133,6 +133,48 @@ def test_to_fit_a_way_that_crawls_loses_to_one_that_changes_the_outputs() -> Non
     composed = compose(rules("weights-far-too-large", "weights-larger-than-the-gpu"), judge, baseline=baseline)
     assert names(composed) == ["weights-far-too-large"]
     assert composed.passed_over["weights-larger-than-the-gpu"].startswith("no longer holds with the steps taken: ")
+
+
+FP8 = {
+    "device__fast_fp8": True, "transformers__quantizers": ("fp8",), "kernels__accepted": True,
+    "model__auto_compile": ("cuda",), "gpu__vendor": "nvidia",
+    "model__experts_looped": False, "device__inductor": True, "transformers__version": "5.22.2",
+}  # fmt: skip
+EITHER = ("weights-far-too-large", "16-bit-weights-beside-fp8-units", "uncompiled-decoding-of-repeated-shapes")
+
+
+def end_of(compiled: float, total: int = 60, goal: str = "latency") -> Setup:
+    """The end of a plan whose fp8 weights are slower than 4-bit ones until they are compiled; 100 bytes are free."""
+
+    def judge(setup: Setup) -> Estimate:
+        if setup.quantization == "fp8":
+            found = estimate(total, compiled if setup.compile == "generate" else 15.0)
+        else:
+            found = estimate(40, 30.0) if setup.quantization == "bnb_nf4" else estimate(160, 20.0)
+        return replace(found, memory_band=(0.9, 1.12))
+
+    baseline = CPU.changed({"batching": "padded", "device": "cuda", "dtype": "bfloat16"})
+    return compose(rules(*EITHER), judge, goal, baseline, **FP8).setup
+
+
+def test_a_change_that_another_outranks_is_held_against_where_the_other_one_leads() -> None:
+    reached = end_of(compiled=45.0)
+    assert (reached.quantization, reached.compile) == ("fp8", "generate")
+    assert end_of(compiled=25.0).quantization == "bnb_nf4"
+
+
+def test_what_fits_narrowly_must_be_twice_as_fast() -> None:
+    assert end_of(compiled=45.0, total=95).quantization == "bnb_nf4"
+    assert end_of(compiled=70.0, total=95).quantization == "fp8"
+    assert end_of(compiled=70.0, total=95, goal="fit").quantization == "bnb_nf4"
+
+
+def test_a_fallback_that_would_not_fit_is_not_offered() -> None:
+    def judge(setup: Setup) -> Estimate:
+        return estimate({"none": 160, "bnb_int8": 110}.get(str(setup.quantization), 50), 30.0)
+
+    step = compose(rules("weights-far-too-large"), judge, baseline=CPU.changed({"device": "cuda"})).steps[0]
+    assert step.fallbacks == ({"quantization": "bnb_nf4_double"},)
 
 
 def test_where_no_speed_is_known_weights_that_cross_the_bus_come_last() -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advisor.facts import Facts, Unknown, Value
+from advisor.merit import is_narrow
 from advisor.plan import Estimate, Plan, Step
 from advisor.rule import show
 from advisor.setup import Setup
@@ -102,15 +103,9 @@ def _figures(plan: Plan) -> Table:
 
 
 def _verdict_of_fit(estimate: Estimate) -> str:
-    if estimate.memory.fits and _is_narrow(estimate):
+    if estimate.memory.fits and is_narrow(estimate):
         return "[yellow]fits narrowly[/]"
     return {True: "fits", False: "[bold red]does not fit[/]", None: "unknown"}[estimate.memory.fits]
-
-
-def _is_narrow(estimate: Estimate) -> bool:
-    """Whether the upper end of the band is more than is free: it is predicted to fit, and may not."""
-    total, free, band = estimate.memory.total_bytes, estimate.memory.available_bytes, estimate.memory_band
-    return total is not None and free is not None and band is not None and total * band[1] > free
 
 
 def _bases(plan: Plan) -> Iterator[RenderableType]:
@@ -150,7 +145,7 @@ def _fit(plan: Plan) -> Iterator[RenderableType]:
             what = f"{title} it misses {size(missing)}." if missing else f"{title} it leaves the allocator no room."
             what += " " + tasks.limits(plan.workload, batch, context)
             yield Text(what, style="red")
-    if plan.estimate.memory.fits and _is_narrow(plan.estimate):
+    if plan.estimate.memory.fits and is_narrow(plan.estimate):
         total, band = plan.estimate.memory.total_bytes, plan.estimate.memory_band
         most = size(round(total * band[1])) if total is not None and band is not None else ""
         yield Text(f"It fits narrowly: at the upper end of the band it would take {most}.", style="yellow")
