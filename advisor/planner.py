@@ -92,8 +92,8 @@ def _searched(situation: Situation, baseline: Setup) -> _Search:
     for rule in _outranking(found):
         rest = [other for other in situation.rules if other.id not in rule.outranks]
         other = _greedy(replace(situation, rules=rest), baseline)
-        ends = [score(situation.estimate(search.setup), situation.goal) for search in (found, other)]
-        if rule.id in {move.decision.rule.id for move in other.taken} and is_better(*ends, situation.goal):
+        here, there = (score(situation.estimate(search.setup), situation.goal) for search in (found, other))
+        if rule.id in {move.decision.rule.id for move in other.taken} and is_better(here, there, situation.goal):
             found = replace(other, situation=situation)
     return found
 

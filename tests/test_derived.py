@@ -91,8 +91,8 @@ def test_experts_are_looped_as_the_setup_says_or_the_version_does() -> None:
     )
 
 
-def test_gemma_3_is_known_to_overflow_in_fp16() -> None:
-    for kind, expected in {"gemma3": True, "gemma3_text": True, "gemma2": False}.items():
+def test_gemma_3_and_gpt_oss_are_known_to_overflow_in_fp16() -> None:
+    for kind, expected in {"gemma3": True, "gemma3_text": True, "gpt_oss": True, "gemma2": False}.items():
         assert derived.of_model(facts(model__type=kind), Facts()).value("model.overflows_fp16") is expected
     assert isinstance(derived.of_model(Facts(), Facts()).get("model.overflows_fp16"), Unknown)
 
