@@ -58,7 +58,8 @@ def of(options: argparse.Namespace) -> FromError | None:
     diagnosis = explain(text, name, None, rules)
     if not diagnosis.recognized:
         hint = "paste the whole traceback into it, down to the last line of the error"
-        raise RequestError(Mistake("--from-error", f"no rule knows the text of {name}", hint))
+        what = f"in {name} m{diagnosis.what[1:]}" if diagnosis.what else f"no rule knows the text of {name}"
+        raise RequestError(Mistake("--from-error", what, hint))
     return FromError(read(text), name, diagnosis.cause, lambda machine: explain(text, name, machine, rules))
 
 

@@ -7,6 +7,7 @@ from advisor.errorbook import ErrorRule, Fix
 from advisor.explaining.arithmetic import arithmetic
 from advisor.explaining.diagnosis import Diagnosis, FixFound
 from advisor.explaining.doubt import candidates, confidence, question
+from advisor.explaining.handled import went_on
 from advisor.explaining.matching import Match, ranked
 from advisor.explaining.missing import missing
 from advisor.explaining.wording import hindrance, sentences
@@ -24,7 +25,7 @@ def explain(text: str, source: str, machine: Facts | None, rules: Sequence[Error
     passage = read(text)
     matches = ranked(rules, passage)
     if not matches:
-        return Diagnosis(source, recognized=False, missing=missing(passage))
+        return Diagnosis(source, recognized=False, what=went_on(passage) or "", missing=missing(passage))
     match, *others = matches
     sure = confidence(match, others, passage)
     doubts = candidates(match, others, {rule.id: rule for rule in rules}) if sure == "low" else ()

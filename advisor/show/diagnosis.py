@@ -38,6 +38,9 @@ def _headline(diagnosis: Diagnosis) -> Text:
 
 
 def _unknown(diagnosis: Diagnosis) -> Iterator[RenderableType]:
+    if diagnosis.what:
+        yield Text.assemble((_source(diagnosis), "bold"), f": {diagnosis.what}")
+        return
     yield Text.assemble((_source(diagnosis), "bold"), ": no rule knows this text.")
     yield Text(diagnosis.missing or "Paste the whole traceback, down to the last line of the error.")
 

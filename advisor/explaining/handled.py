@@ -1,0 +1,44 @@
+"""Memory that ran out although the program went on: no failure, and yet worth an answer."""
+
+import re
+
+from advisor.patterns import when_used
+from advisor.reading import Passage
+
+WENT_ON = "Memory ran out, and the program dealt with it and went on"
+_SQUEEZED = ("outofmemory", "cannotallocatememory", "bad_alloc")
+_RAN_OUT = when_used(r"out of memory|OutOfMemoryError|cannot allocate memory|\bbad_alloc\b|\boom\b", re.IGNORECASE)
+_CODE = when_used(
+    r"^(?:except|if|elif|assert|raise|import|from|def|class|catch|#|//|print|return)\b|[\"'`]\s*in\s|^[#/]"
+    r"|\b(?:if|when|in case) (?:you|it|the)\b|\bto avoid\b|\bmay\b|\bcan\b|\bmight\b",
+    re.IGNORECASE,
+)
+_DEALT_WITH = when_used(
+    r"\bretr(?:y|ying|ied)\b|\bfalling back\b|\bfell back\b|\bfallback\b|\brecover(?:ing|ed)\b"
+    r"|\battempting to recover\b|\bskipp(?:ing|ed)\b|\bhalving\b|\bhalved\b|\bbacking off\b|\b(?:reducing|reduced|lowering) (?:the )?batch"
+    r"|\btrying (?:again|with|batch)|\bwill (?:try|be tried) again\b|\bclearing (?:the )?cache\b|\bignor(?:ing|ed)\b",
+    re.IGNORECASE,
+)
+NEXT = 6
+"""Lines below a shortage in which a program says what it does about it."""
+
+
+def went_on(passage: Passage) -> str | None:
+    """What to say of a text without a failure in which memory ran out and was dealt with; None for any other."""
+    if passage.said is not None or not any(word in passage.squeezed.text for word in _SQUEEZED):
+        return None
+    lines = [line.bare for line in passage.lines]
+    times = sum(1 for number, line in enumerate(lines) if _is_dealt_with(lines, number, line))
+    if not times:
+        return None
+    often = "" if times == 1 else f" ({times} times)"
+    return (
+        f"{WENT_ON}{often}: that is no failure. If it happens often, a smaller batch or shorter inputs save the time "
+        "of the tries. If the program failed later, paste that error, from its 'Traceback' on."
+    )
+
+
+def _is_dealt_with(lines: list[str], number: int, line: str) -> bool:
+    if not _RAN_OUT.search(line) or _CODE.search(line):
+        return False
+    return any(_DEALT_WITH.search(below) for below in lines[number : number + NEXT])
