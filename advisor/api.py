@@ -1,6 +1,7 @@
 """The Python side of the commands: the same checks, the same objects, nothing printed to stdout."""
 
 import argparse
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,17 +130,39 @@ def apply(
     )
 
 
-def explain(text: str, *, machine: PathLike | None = None, rules: Sequence[PathLike] = ()) -> explaining.Diagnosis:
-    """What a pasted failure means, as `perf-advisor explain` says it.
+def explain(
+    text: str | bytes | BaseException, *, machine: PathLike | None = None, rules: Sequence[PathLike] = ()
+) -> explaining.Diagnosis:
+    """What a pasted failure means, as `perf-advisor explain` says it. An exception counts with its traceback, bytes as
+    the UTF-8 that they are.
 
     `machine` is a recorded machine; without it counts this one as it was last probed.
 
     Raises:
-        AdvisorError: the machine or a folder of rules cannot be read.
+        AdvisorError: the machine or a folder of rules cannot be read, or `text` is none of the three.
     """
-    own = [folder for path in rules if (folder := Path(path) / "errors").is_dir()]
-    recorded = read_machine(Path(machine), rulebook.full_vocabulary()) if machine else options.last_machine()
-    return explaining.explain(text, "text", recorded, errorbook.load(rulebook.shipped() / "errors", *own))
+    own = [folder for path in rules if (folder := _path("rules", path) / "errors").is_dir()]
+    full = rulebook.full_vocabulary
+    recorded = options.last_machine() if machine is None else read_machine(_path("machine", machine), full())
+    return explaining.explain(_as_text(text), "text", recorded, errorbook.load(rulebook.shipped() / "errors", *own))
+
+
+def _path(name: str, given: object) -> Path:
+    if isinstance(given, str | Path):
+        return Path(given)
+    raise RequestError(Mistake(name, f"{type(given).__name__} is no path"))
+
+
+def _as_text(given: object) -> str:
+    match given:
+        case str():
+            return given
+        case bytes() | bytearray():
+            return given.decode("utf-8", errors="replace")
+        case BaseException():
+            return "".join(traceback.format_exception(given))
+    what = f"{type(given).__name__} is no text of an error"
+    raise RequestError(Mistake("text", what, "give the traceback as a str, or the exception itself"))
 
 
 @dataclass(frozen=True)
@@ -195,7 +218,12 @@ def _refuse_elsewhere(setup: Setup) -> None:
 
 
 def _plan(plan: Plan | PathLike) -> Plan:
-    return plan if isinstance(plan, Plan) else planfile.read(Path(plan), rulebook.full_vocabulary())
+    if isinstance(plan, Plan):
+        return plan
+    if not isinstance(plan, str | Path):
+        what = f"{type(plan).__name__} is no plan"
+        raise PlanError(Mistake("plan", what, "give what advisor.diagnose returned, or the file of a plan"))
+    return planfile.read(Path(plan), rulebook.full_vocabulary())
 
 
 def _text(path: PathLike | None) -> str | None:

@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from advisor import errorbook, live, rulebook
@@ -25,6 +26,8 @@ from advisor.show import terminal
 Hook = Callable[..., Any]
 LONGEST_TEXT = 400_000
 """Characters of a traceback that are read: repeated frames can make it endless."""
+WHOLE_TEXT = "full_traceback"
+"""The fix of rules/errors that asks for the rest of a text."""
 RESERVE_BYTES = 32 * 2**20
 """Given up before anything is explained, so that there is room to do so where host memory ran out. Until then it is
 asked for but never touched, which takes addresses and no memory."""
@@ -45,10 +48,13 @@ class _Installed:
 
 
 _installed: _Installed | None = None
+_BOOTSTRAP: Hook = BaseProcess._bootstrap  # type: ignore[attr-defined]
+"""What a child of multiprocessing runs in."""
 
 
 def install() -> None:
-    """Explain uncaught errors of this process, its threads and, in a notebook, its cells. Once is enough."""
+    """Explain uncaught errors of this process, its threads, the children that multiprocessing forks and, in a notebook,
+    its cells. Once is enough."""
     global _installed
     if _installed is not None:
         return
@@ -63,6 +69,7 @@ def install() -> None:
         busy=threading.Lock(),
         reserve=bytearray(RESERVE_BYTES),
     )
+    BaseProcess._bootstrap = _in_child  # type: ignore[attr-defined]
     sys.excepthook, threading.excepthook = _on_error, _on_thread_error
     if shell is not None:
         shell.showtraceback = _on_cell_error
@@ -76,6 +83,8 @@ def uninstall() -> None:
         return
     if sys.excepthook is _on_error:
         sys.excepthook = before.excepthook
+    if BaseProcess._bootstrap is _in_child:  # type: ignore[attr-defined]
+        BaseProcess._bootstrap = _BOOTSTRAP  # type: ignore[attr-defined]
     if threading.excepthook is _on_thread_error:
         threading.excepthook = before.thread_hook
     if before.shell is not None and vars(before.shell).get("showtraceback") is _on_cell_error:
@@ -105,6 +114,30 @@ def _on_thread_error(found: Any) -> None:
     before = _installed.thread_hook if _installed else _left[-1][1] if _left else threading.__excepthook__
     before(found)
     _explain(found.exc_value)
+
+
+def _in_child(process: Any, *arguments: Any, **named: Any) -> Any:
+    """A forked child of multiprocessing prints its error itself and asks no hook. Its `run` is watched, in the child
+    alone."""
+    current = _installed
+    if current is None:
+        return _BOOTSTRAP(process, *arguments, **named)
+    run, failed = process.run, []
+
+    def watched() -> Any:
+        try:
+            return run()
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    process.run = watched
+    code = _BOOTSTRAP(process, *arguments, **named)
+    for error in failed:
+        # Another thread may have held it at the fork, and nobody is left to give it back.
+        current.busy = threading.Lock()
+        _explain(error)
+    return code
 
 
 def _on_cell_error(*arguments: Any, **named: Any) -> Any:
@@ -145,10 +178,13 @@ def _print_explanation(error: Exception, current: _Installed) -> None:
     diagnosis = explain(text, "this process", (current.machine or Facts()) | _facts(devices, host), current.rules)
     if not diagnosis.recognized:
         return
+    # What a paste might lack, an exception at hand does not.
+    fixes = tuple(fix for fix in diagnosis.fixes if fix.id != WHOLE_TEXT)
     talk = terminal.talk()
     talk.print()
-    talk.print(screen.screen(diagnosis))
+    talk.print(screen.screen(replace(diagnosis, fixes=fixes, missing=None)))
     if diagnosis.is_memory:
+        talk.print()
         known, largest = live.Owners({}, ()), live.Tensors((), {}, {})
         # Each of the two takes memory; what is known without them is shown in any case.
         with contextlib.suppress(Exception):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,34 @@ def test_an_explanation_is_that_of_the_command() -> None:
     found = advisor.explain(text, machine=MACHINES / "t4.json")
     assert found.recognized and found.to_json()["memory"]["requested_bytes"] == 2 * 2**30
     assert not advisor.explain("KeyError: 'x'", machine=MACHINES / "t4.json").recognized
+
+
+def test_an_exception_and_bytes_are_explained_like_their_text() -> None:
+    said = "CUDA out of memory. Tried to allocate 2.00 GiB."
+    try:
+        raise RuntimeError(said)
+    except RuntimeError as error:
+        found = advisor.explain(error)
+    assert found.kind == advisor.explain(said.encode()).kind == "gpu_oom"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: advisor.explain(None),  # type: ignore[arg-type]
+        lambda: advisor.explain("x", machine={}),  # type: ignore[arg-type]
+        lambda: advisor.explain("x", rules=[3]),  # type: ignore[list-item]
+        lambda: advisor.load({}),  # type: ignore[arg-type]
+        lambda: advisor.apply(7),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_text_plan_or_path_is_refused_in_our_own_words(asked: Callable[[], object]) -> None:
+    with pytest.raises(AdvisorError, match=" is no "):
+        asked()
+
+
+def test_the_functions_are_listed() -> None:
+    assert set(advisor.__all__) <= set(dir(advisor))
 
 
 def test_continuous_batching_is_no_argument(tmp_path: Path) -> None:

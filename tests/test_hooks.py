@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from multiprocessing.process import BaseProcess
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,13 +58,32 @@ def test_threads_are_heard_too() -> None:
     assert "GPU memory ran out" in found.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is forked there")
+def test_children_that_are_forked_are_heard_too() -> None:
+    found = python(
+        "import advisor, multiprocessing; advisor.install()\n"
+        f"def work(): raise RuntimeError({OOM!r})\n"
+        "p = multiprocessing.get_context('fork').Process(target=work); p.start(); p.join(); print(p.exitcode)"
+    )
+    assert found.stdout == "1\n"
+    assert found.stderr.count("GPU memory ran out") == 1
+    assert found.stderr.index("Traceback") < found.stderr.index("GPU memory ran out")
+
+
+def test_the_whole_error_is_at_hand_so_nobody_asks_for_it() -> None:
+    found = python("import advisor; advisor.install()\nraise RuntimeError('CUDA out of memory.')")
+    assert "GPU memory ran out" in found.stderr
+    assert "paste the whole" not in found.stderr.lower()
+    assert "\n\nRight now in this process" in found.stderr
+
+
 def test_after_uninstall_all_is_as_before() -> None:
-    before = sys.excepthook, threading.excepthook
+    before = sys.excepthook, threading.excepthook, BaseProcess._bootstrap  # type: ignore[attr-defined]
     advisor.install()
     assert sys.excepthook is not before[0]
     advisor.uninstall()
     advisor.uninstall()
-    assert (sys.excepthook, threading.excepthook) == before
+    assert (sys.excepthook, threading.excepthook, BaseProcess._bootstrap) == before  # type: ignore[attr-defined]
 
 
 def test_a_hook_that_came_later_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

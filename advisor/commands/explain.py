@@ -9,6 +9,7 @@ from advisor.commands import options as common
 from advisor.errors import Mistake, RequestError
 from advisor.explaining import Diagnosis, explain
 from advisor.facts import Facts
+from advisor.reading.notebooks import as_seen
 from advisor.shipped import shipped
 
 STDIN = "-"
@@ -26,7 +27,9 @@ def run(options: argparse.Namespace) -> int:
     rules = errorbook.load(shipped() / "errors", *own_folders(options))
     here = machine(options)
     known = True
-    for source, text in texts:
+    for number, (source, text) in enumerate(texts):
+        if number and not options.json:
+            print()
         diagnosis = explain(text, source, here, rules)
         known = known and diagnosis.recognized
         _tell(text, diagnosis, options)
@@ -66,14 +69,14 @@ def text_from(source: str, options: argparse.Namespace) -> str:
             from advisor.show.paste import read_pasted
 
             return read_pasted()
-        return sys.stdin.buffer.read().decode("utf-8", errors="replace")
+        return as_seen(sys.stdin.buffer.read().decode("utf-8", errors="replace"))
     return text_of(source)
 
 
 def text_of(source: str) -> str:
-    """The text of a file; what is no UTF-8 in it is replaced."""
+    """The text of a file, of a notebook what its cells show; what is no UTF-8 in it is replaced."""
     try:
-        return Path(source).read_bytes().decode("utf-8", errors="replace")
+        return as_seen(Path(source).read_bytes().decode("utf-8", errors="replace"))
     except OSError as error:
         raise RequestError(Mistake(source, error.strerror or str(error))) from error
 

@@ -15,7 +15,8 @@ _CODE = when_used(
 )
 _DEALT_WITH = when_used(
     r"\bretr(?:y|ying|ied)\b|\bfalling back\b|\bfell back\b|\bfallback\b|\brecover(?:ing|ed)\b"
-    r"|\battempting to recover\b|\bskipp(?:ing|ed)\b|\bhalving\b|\bhalved\b|\bbacking off\b|\b(?:reducing|reduced|lowering) (?:the )?batch"
+    r"|\battempting to recover\b"
+    r"|\bskipp(?:ing|ed)\b|\bhalving\b|\bhalved\b|\bbacking off\b|\b(?:reducing|reduced|lowering) (?:the )?batch"
     r"|\btrying (?:again|with|batch)|\bwill (?:try|be tried) again\b|\bclearing (?:the )?cache\b|\bignor(?:ing|ed)\b",
     re.IGNORECASE,
 )

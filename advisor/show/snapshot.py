@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from advisor.show.terminal import size
@@ -25,13 +27,13 @@ def screen(snapshot: Snapshot) -> RenderableType:
         parts += ["", Text("Who holds it", style="bold"), *_holders(snapshot)]
     if len(snapshot.largest_blocks) > 1:
         parts += ["", Text("Largest blocks", style="bold")]
-        parts += [_line(block.bytes, block, "") for block in snapshot.largest_blocks[:MOST_BLOCKS]]
+        parts += [line for block in snapshot.largest_blocks[:MOST_BLOCKS] for line in _line(block.bytes, block, "")]
     if not snapshot.devices:
         parts.append(Text("It holds no memory: the allocator had taken none, or had returned all."))
     return Group(*parts)
 
 
-def _device(device: Device) -> Iterator[Text]:
+def _device(device: Device) -> Iterator[RenderableType]:
     yield Text(
         f"device {device.device}: {size(device.reserved)} reserved in {device.segments} segments, "
         f"{size(device.allocated)} of it by live tensors"
@@ -39,8 +41,8 @@ def _device(device: Device) -> Iterator[Text]:
     if device.inactive:
         share = device.fragmentation or 0.0
         kind = "scattered" if share >= SCATTERED else "mostly in one piece"
-        yield Text(
-            f"  {size(device.inactive)} serves nobody; its largest block is {size(device.largest_inactive)} ({kind}, "
+        yield _below(
+            f"{size(device.inactive)} serves nobody; its largest block is {size(device.largest_inactive)} ({kind}, "
             f"fragmentation {share:.0%}); empty_cache() would return {size(device.returnable)}"
         )
     for value, words in (
@@ -48,9 +50,13 @@ def _device(device: Device) -> Iterator[Text]:
         (device.private_pools, "belongs to pools of their own, as CUDA graphs have"),
     ):
         if value:
-            yield Text(f"  {size(value)} {words}")
+            yield _below(f"{size(value)} {words}")
     if device.allocated and device.rounding >= device.allocated / 20:
-        yield Text(f"  {size(device.rounding)} of the live memory is rounding up")
+        yield _below(f"{size(device.rounding)} of the live memory is rounding up")
+
+
+def _below(line: str) -> RenderableType:
+    return Padding(Text(line), (0, 0, 0, 2))
 
 
 def _failure(failure: Failure) -> Text:
@@ -59,12 +65,12 @@ def _failure(failure: Failure) -> Text:
     return Text(f"Refused: {size(failure.requested_bytes)}{free}" + (f", asked for at {where}" if where else ""))
 
 
-def _holders(snapshot: Snapshot) -> Iterator[Text]:
+def _holders(snapshot: Snapshot) -> Iterator[RenderableType]:
     total = sum(device.allocated for device in snapshot.devices)
     shown: Sequence[Holder] = snapshot.holders[:MOST_HOLDERS]
     for holder in shown:
         blocks = f"{holder.blocks:,} block{'s' if holder.blocks > 1 else ''}"
-        yield _line(holder.bytes, holder, f"{holder.bytes / total:.0%}, {blocks}" if total else blocks)
+        yield from _line(holder.bytes, holder, f"{holder.bytes / total:.0%}, {blocks}" if total else blocks)
     left = sum(holder.bytes for holder in snapshot.holders[MOST_HOLDERS:]) + snapshot.other_bytes
     lines = len(snapshot.holders) - len(shown) + snapshot.other_lines
     if lines:
@@ -74,10 +80,18 @@ def _holders(snapshot: Snapshot) -> Iterator[Text]:
         yield Text("    torch.cuda.memory._record_memory_history()", style="cyan")
 
 
-def _line(amount: int, holder: Holder, remark: str) -> Text:
-    """The amount and the line of a package that asked for it; below, the own line that led there."""
+def _line(amount: int, holder: Holder, remark: str) -> Iterator[RenderableType]:
+    """The amount and the line of a package that asked for it; below, the own line that led there. What is too long goes
+    on below itself."""
     first = holder.asked_by or holder.own_line or "no frames recorded"
-    line = Text.assemble(f"{size(amount):>10}  ", first, (f"  ({remark})" if remark else "", "dim"))
+    yield _hanging(f"{size(amount):>10}", Text.assemble(first, (f"  ({remark})" if remark else "", "dim")))
     if holder.own_line and holder.own_line != first:
-        line.append(f"\n{'':>12}from {holder.own_line}", style="dim")
-    return line
+        yield _hanging("", Text(f"from {holder.own_line}", style="dim"))
+
+
+def _hanging(head: str, body: Text) -> RenderableType:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=10, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(head), body)
+    return grid
