@@ -16,7 +16,7 @@ from advisor.estimate import spread
 from advisor.estimate.offload import Placement, placement
 from advisor.estimate.room import room
 from advisor.facts import Deferred, Fact, Facts, Known, Unknown, Value
-from advisor.plan import Estimate
+from advisor.plan import Estimate, Memory
 from advisor.setup import Setup
 from advisor.workload import Workload
 
@@ -177,6 +177,7 @@ def of_estimate(predictions: Predictions, model: Facts, machine: Facts, load: Wo
     weights, total = memory.weights_bytes, memory.total_bytes
     where = placement(model, machine, setup, weights)
     spilled, on_disk = (where.away, where.on_disk) if where else (None, None)
+    most = weights_to_fit(model, machine, setup, memory)
     no_size, no_speed = "no size is known", "no speed is known for this device"
     facts: dict[str, Fact] = {
         "workload.total_tokens": Known(load.total_tokens, "prompt and new tokens"),
@@ -188,6 +189,8 @@ def of_estimate(predictions: Predictions, model: Facts, machine: Facts, load: Wo
         "estimate.weights_share": _known(_share(weights, there.available_bytes), no_size),
         "estimate.cache_share": _known(_share(memory.kv_cache_peak_bytes, total), no_size),
         "estimate.activation_share": _known(_share(memory.activation_peak_bytes, total), no_size),
+        "estimate.weights_to_fit_bytes": _known(most, no_size),
+        "estimate.bits_to_fit": _known(bits_each(model, most), no_size),
         "estimate.offloaded_bytes": _known(spilled, no_size),
         "estimate.offloaded_share": _known(_share(spilled, weights), no_size),
         "estimate.disk_bytes": _known(on_disk, no_size),
@@ -197,6 +200,21 @@ def of_estimate(predictions: Predictions, model: Facts, machine: Facts, load: Wo
         "estimate.prefill_share": _known(_prefill_share(here, load), no_speed),
     }
     return Facts({**facts, **_deferred(predictions, machine, load, setup)})
+
+
+def weights_to_fit(model: Facts, machine: Facts, setup: Setup, memory: Memory) -> int | None:
+    """The most bytes that weights may take on the devices beside everything else of `setup`; 0 where none are left."""
+    there, weights = room(machine, setup), memory.weights_bytes
+    needed = _on_devices(memory.total_bytes, placement(model, machine, setup, weights))
+    if needed is None or weights is None or there.available_bytes is None:
+        return None
+    return max(0, there.available_bytes - there.slack_bytes - (needed - weights))
+
+
+def bits_each(model: Facts, size: int | None) -> float | None:
+    """Bits of each weight of a model whose weights take `size` bytes."""
+    parameters = model.count("model.parameters")
+    return 8 * size / parameters if size is not None and parameters else None
 
 
 def _leanest_full_training(machine: Facts, setup: Setup) -> dict[str, Value]:

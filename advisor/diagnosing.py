@@ -220,14 +220,19 @@ class Diagnosis:
         tables = {"split": split, "fit_table": rows}
         return {name: [one.to_json() for one in table] for name, table in tables.items() if table}
 
-    def _limits(self, subject: Subject, setup: Setup, found: Mapping[Setup, Estimate]) -> dict[str, int | None]:
-        """By how much a setup misses, and the largest batch and context that do fit."""
+    def _limits(self, subject: Subject, setup: Setup, found: Mapping[Setup, Estimate]) -> dict[str, float | None]:
+        """By how much a setup misses, what its weights may take, and the largest batch and context that do fit."""
         memory = found[setup].memory
         missing = None
         if memory.total_bytes is not None and memory.available_bytes is not None:
             missing = max(0, memory.total_bytes - memory.available_bytes)
+        most = None
+        if subject.workload.task == "generate":
+            most = derived.weights_to_fit(subject.model, subject.machine, setup, memory)
         return {
             "shortfall_bytes": missing,
+            "weights_to_fit_bytes": most,
+            "bits_to_fit": derived.bits_each(subject.model, most),
             "largest_batch": self._remembered("batch", self.estimators.largest_batch, subject, setup),
             "largest_context_tokens": self._remembered("context", self.estimators.largest_context, subject, setup),
         }

@@ -45,11 +45,8 @@ def steps(estimate: Callable[[Setup], Estimate], baseline: Setup, taken: Sequenc
 
 
 def _may_fit(estimate: Callable[[Setup], Estimate], end: Setup, way: Mapping[str, Value]) -> bool:
-    """Whether a fallback in the place of its step may fit; where the plan does not either, that it takes no more."""
-    here, there = estimate(end).memory, estimate(end.changed(way)).memory
-    if there.fits is not False or here.fits is None:
-        return True
-    return here.fits is False and (there.total_bytes or 0) <= (here.total_bytes or 0)
+    """Whether a fallback in the place of its step may fit."""
+    return estimate(end.changed(way)).memory.fits is not False
 
 
 def _effect(old: Estimate, new: Estimate, rule: Rule) -> Effect:

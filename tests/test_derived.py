@@ -126,6 +126,18 @@ def test_what_a_device_map_leaves_in_host_memory() -> None:
     assert found.value("estimate.offloaded_share") == 0.25
 
 
+def test_what_the_weights_may_take_is_what_everything_else_leaves() -> None:
+    model, setup = facts(model__parameters=8 * GIB), Setup(device="cuda")
+    memory = estimate(weights=9 * GIB, total=12 * GIB, fits=False).memory
+    most = derived.weights_to_fit(model, GPU, setup, memory)
+    assert most is not None and most / GIB == pytest.approx(10 - 0.3 - 3, abs=0.01)
+    bits = derived.bits_each(model, most)
+    assert bits is not None and bits == pytest.approx(6.7, abs=0.01)
+    assert derived.weights_to_fit(model, GPU, setup, estimate(weights=GIB, total=40 * GIB).memory) == 0
+    assert derived.weights_to_fit(model, Facts(), setup, memory) is None
+    assert derived.bits_each(Facts(), most) is None
+
+
 def test_one_device_is_judged_without_the_device_map() -> None:
     found = of_estimate(
         Setup(device="cuda", device_map="auto", max_memory=("0=4GiB",)),

@@ -54,6 +54,7 @@ SCENARIOS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rtx-3090-gemma-3-12b-long": ("rtx-3090", ("gemma-3-12b", *LONG)),
     "rtx-3090-mixtral": ("rtx-3090", ("mixtral-8x7b",)),
     "rtx-4060-laptop-7b": ("rtx-4060-laptop", ("qwen2.5-7b",)),
+    "rtx-4060-laptop-14b-fit": ("rtx-4060-laptop", ("phi-4", "--goal", "fit")),
     "rtx-4060-laptop-1.7b": ("rtx-4060-laptop", ("smollm2-1.7b", "--quantize", "never")),
     "rtx-4090-7b": ("rtx-4090", ("qwen2.5-7b",)),
     "rtx-4090-14b-long": ("rtx-4090", ("qwen2.5-14b", "--prompt-tokens", "32000", "--new-tokens", "512")),
@@ -186,6 +187,22 @@ def test_on_a_t4_a_7b_is_quantized_and_computes_in_fp16(capsys: pytest.CaptureFi
     assert plan["plan"]["estimate"]["memory"]["fits"] is True
     assert plan["plan"]["setup"]["quantization"] in ("bnb_nf4", "bnb_int8")
     assert plan["plan"]["setup"]["dtype"] == "float16"
+
+
+def test_a_plan_that_cannot_run_says_what_would_fit_and_asks_for_no_proof(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of("rtx-4060-laptop-14b-fit", capsys)
+    assert plan["plan"]["estimate"]["memory"]["fits"] is False
+    assert 3 < plan["limits"]["plan"]["bits_to_fit"] < 4
+    notes = [note["rule"] for note in plan["notes"]]
+    assert "weights-too-large-at-4-bits" in notes and "calibration-larger-than-memory" not in notes
+    assert not any(step["fallbacks"] for step in plan["steps"])
+    monkeypatch.chdir(tmp_path)
+    machine, words = SCENARIOS["rtx-4060-laptop-14b-fit"]
+    assert cli.main(["diagnose", *words, "--machine", str(MACHINES / f"{machine}.json"), "--no-input"]) == 0
+    said = capsys.readouterr().err
+    assert "cannot run here" in said and "Prove it" not in said
 
 
 def test_a_batch_too_large_for_one_gpu_is_split_and_not_the_model(capsys: pytest.CaptureFixture[str]) -> None:

@@ -227,6 +227,8 @@ def _say_next(plan: Plan, options: argparse.Namespace, output: Path) -> None:
     talk = terminal.talk()
     if plan.workload.task != "generate":
         talk.print(f"Plan written to {output}. It is not measured here: time it in your own program.", soft_wrap=True)
+    elif plan.estimate.memory.fits is False:
+        talk.print(f"Plan written to {output}. By the estimate it cannot run here.", soft_wrap=True)
     else:
         command = f"[bold]perf-advisor apply --plan {shlex.quote(str(output))}[/]"
         prove = "Prove it" if plan.steps else "Check the figures"

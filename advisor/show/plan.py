@@ -1,6 +1,7 @@
 """A plan on the screen: what was found, what it costs on this machine, what to type."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -144,11 +145,18 @@ def _fit(plan: Plan) -> Iterator[RenderableType]:
             # What is predicted may be less than what is free, and leave the allocator no room.
             what = f"{title} it misses {size(missing)}." if missing else f"{title} it leaves the allocator no room."
             what += " " + tasks.limits(plan.workload, batch, context)
+            what += _weights_to_fit(limits) if title == "With the plan" else ""
             yield Text(what, style="red")
     if plan.estimate.memory.fits and is_narrow(plan.estimate):
         total, band = plan.estimate.memory.total_bytes, plan.estimate.memory_band
         most = size(round(total * band[1])) if total is not None and band is not None else ""
         yield Text(f"It fits narrowly: at the upper end of the band it would take {most}.", style="yellow")
+
+
+def _weights_to_fit(limits: Mapping[str, Any]) -> str:
+    """How small the weights of a plan that does not fit would have to be; nothing where that is not known."""
+    most, bits = limits.get("weights_to_fit_bytes"), limits.get("bits_to_fit")
+    return "" if not most or not bits else f" Weights of {size(most)} would fit: {bits:.2f} bits each on average."
 
 
 def _steps(plan: Plan) -> Iterator[RenderableType]:
