@@ -130,18 +130,21 @@ WELL_KNOWN_SINCE = Version("4.46")
 CATALOG = (0.65, 1.55)
 """An accelerator known by name alone: the host's share is a class figure, median error 36 % over 78 published runs.
 Of 278 others (bench/published.py) 97 % lie within it."""
+COMPARED_CAPABILITY = 7.5
+"""The oldest NVIDIA GPU whose published speeds were compared is a T4."""
 
 
 def speed_band(model: Facts, machine: Facts, setup: Setup) -> tuple[float, float] | None:
-    """The band of a predicted rate; None where no rate is predicted."""
+    """The band of a predicted rate; None where no rate is predicted, or nobody compared such a device."""
     kind = dtype(model, machine, setup)
     found = constants(machine, setup, kind) if kind in BYTES else None
     if found is None:
         return None
     if device(machine, setup) == "cpu":
         return ON_CPU if scheme_of(model, setup) == "none" else ON_CPU_QUANTIZED
+    capability = machine.number("gpu.capability")
     if not found.measured:
-        return CATALOG
+        return None if capability is not None and capability < COMPARED_CAPABILITY else CATALOG
     version = machine.text("transformers.version")
     older = version is not None and Version(version) < WELL_KNOWN_SINCE
     return MEASURED_HOST_BEFORE if older else MEASURED_HOST

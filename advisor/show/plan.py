@@ -130,6 +130,8 @@ def _basis(estimate: Estimate, load: Workload) -> str:
         bands.append("no speed of training is predicted")
     elif estimate.speed.total_tokens_per_second is None:
         bands.append("no speed: nothing is known of this device with such weights (perf-advisor probe measures)")
+    elif estimate.speed_band is None:
+        bands.append("speed without a band: no run on such a device was compared")
     return f"by {estimate.basis}; " + ", ".join(bands)
 
 

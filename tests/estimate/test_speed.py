@@ -551,6 +551,15 @@ def test_bands_say_what_the_figures_rest_on() -> None:
     assert speed_band(model(), Facts(), GPU_SETUP) is None
 
 
+def test_before_turing_a_predicted_speed_has_no_band() -> None:
+    """No published run that the estimate was held against is on so old a GPU."""
+    pascal = a100(gpu__name="NVIDIA GeForce GTX 1080 Ti", gpu__capability=6.1, gpu__memory_total_bytes=11 * GIB)
+    assert predicted(model(), pascal, ONE, GPU_SETUP).decode_tokens_per_second is not None
+    assert speed_band(model(), pascal, GPU_SETUP) is None
+    turing = a100(gpu__name="Tesla T4", gpu__capability=7.5, gpu__memory_total_bytes=15 * GIB)
+    assert speed_band(model(), turing, GPU_SETUP) == speed_band(model(), a100(), GPU_SETUP)
+
+
 def test_constants_measured_on_an_accelerator_replace_the_catalog() -> None:
     kinds = ("gemv_bfloat16_bytes", "small_gemm_bfloat16_flops", "gemm_bfloat16_flops", "kv_bfloat16_bytes")
     rates = dict(zip((f"speed__{kind}_per_second" for kind in kinds), (1e12, 1.6e13, 1e14, 5e11), strict=True))
