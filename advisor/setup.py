@@ -123,7 +123,7 @@ class Setup:
             "padded",
         ),
     )
-    batch_size: int | None = _knob("prompts in one call of generate", Kind.COUNT)
+    batch_size: int | None = _knob("prompts in one call of generate, sequences in one pass of training", Kind.COUNT)
     padding_side: str | None = _knob("side on which shorter prompts are padded", Kind.NAME, ("left", "right"))
     pad_to_multiple_of: int | None = _knob("prompt lengths are padded to a multiple of this", Kind.COUNT)
     max_batch_tokens: int | None = _knob("tokens of one forward pass of continuous batching", Kind.COUNT)

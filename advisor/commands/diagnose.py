@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 
 from advisor import baseline, named_folders, planfile, reading_code
-from advisor.commands import from_error
+from advisor.commands import from_error, own_script
 from advisor.commands import options as common
 from advisor.commands.probe import look
 from advisor.diagnosing import Ask, Closer, Diagnosis, Estimators, Subject
@@ -82,7 +82,7 @@ def _predict(story: Diagnosis) -> from_error.Predict:
 def prepare(options: argparse.Namespace, error: from_error.FromError | None) -> tuple[Diagnosis, Subject]:
     """What is to be diagnosed, by the options and by a failure's text, and what judges it."""
     rules = common.rules(options)
-    script = reading_code.of_file(Path(options.code)) if options.code else reading_code.none_given()
+    script = own_script.of(options)
     told = _settled(common.stated_knobs(options))
     workload = stated_workload(options, script)
     python = common.target_python(options)
@@ -103,7 +103,7 @@ def prepare(options: argparse.Namespace, error: from_error.FromError | None) -> 
         named_folders.remember(Path(reference.name))
     _refuse_absent_device(told, machine)
     machine = machine | devices.rates(machine)
-    shown = {**(found.knobs if found else {}), **script.knobs}
+    shown = {**(found.knobs if found else {}), **script.knobs_for(workload.task)}
     read = {name: pair for name, pair in shown.items() if name not in told and _here(name, pair[0], machine)}
     stated = {**{name: value for name, (value, _) in read.items()}, **told}
     places = {name: place for name, (_, place) in read.items()}
@@ -194,9 +194,7 @@ def stated_workload(options: argparse.Namespace, script: reading_code.Code) -> W
     for name in FLAGS:
         if (answer := getattr(options, name)) is not None:
             workload = workload.told(name, answer == "yes")
-    for name, (value, _) in script.workload.items():
-        workload = workload if name in workload.stated else workload.told(name, value)
-    return workload
+    return own_script.with_sizes(workload, script)
 
 
 def common_ask(options: argparse.Namespace) -> Ask | None:

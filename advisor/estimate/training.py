@@ -213,12 +213,17 @@ def _activations(model: Facts, machine: Facts, workload: Workload, setup: Setup,
     hidden, vocabulary = model.count("model.hidden_size"), model.count("model.vocab_size")
     if layer is None or not layers or not hidden or not vocabulary:
         return None
-    tokens = workload.batch * workload.prompt_tokens
+    tokens = sequences(workload, setup) * workload.prompt_tokens
     end = hidden * _last_norm(setup, itemsize) + vocabulary * LOGITS_BYTES
     if not setup.gradient_checkpointing:
         return tokens * (layers * layer + end)
     # The input of each layer stays; one layer at a time is computed again, when the logits are gone.
     return tokens * (layers * hidden * itemsize + max(end, layer))
+
+
+def sequences(workload: Workload, setup: Setup) -> int:
+    """Sequences of one pass: those of a step, or the part whose gradients are added up over several passes."""
+    return min(setup.batch_size or workload.batch, workload.batch)
 
 
 def _last_norm(setup: Setup, itemsize: int) -> int:

@@ -10,8 +10,16 @@ from advisor.reading_code.calls import Call, Script, script
 from advisor.reading_code.roles import Roles
 from advisor.reading_code.source import Source
 
-TRAINERS = ("Trainer", "SFTTrainer", "Seq2SeqTrainer", "DPOTrainer", "GRPOTrainer", "backward")
 CACHES = ("StaticCache", "DynamicCache", "QuantizedCache", "EncoderDecoderCache")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One thing stated: the name of a knob or of a workload's field, the value, the line."""
+
+    name: str
+    value: Value
+    line: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,16 @@ class Reading:
     @cached_property
     def forwards(self) -> list[Call]:
         return [call for call in self.script.calls if self.roles.is_plain_forward(call)]
+
+    @cached_property
+    def embeds(self) -> list[Call]:
+        """Calls of `encode` on a SentenceTransformer, or on what is called like a model."""
+        known = ("embedder", "model")
+        return [
+            call
+            for call in self.script.calls
+            if call.method == "encode" and call.receiver is not None and self.roles.of(call.receiver) in known
+        ]
 
     @cached_property
     def pipelines(self) -> list[Call]:
@@ -114,7 +132,9 @@ def flags(reading: Reading) -> dict[str, Fact]:
         "code.calls_forward": reading.found(call.line for call in reading.forwards),
         "code.uses_pipeline": reading.found(call.line for call in reading.pipelines),
         "code.batches_continuously": reading.found(call.line for call in reading.batches),
-        "code.trains": reading.found(call.line for call in calls if call.method in TRAINERS),
+        "code.computes_metrics": reading.found(
+            call.line for call in calls if call.arguments.get("compute_metrics") is not None
+        ),
         "code.pads_to_max_length": reading.with_argument(tokenizing, "padding", "max_length"),
         "code.pads_in_batches": reading.with_argument(tokenizing, "padding", True, "longest"),
         "code.pads_to_multiple": reading.with_argument(tokenizing, "pad_to_multiple_of"),

@@ -11,6 +11,8 @@ CLOCKS = ("time", "perf_counter", "perf_counter_ns", "monotonic", "time_ns", "pr
 CLOCK_OWNERS = ("time", "timeit", "?")
 LOGITS_ARGUMENTS = ("logits_to_keep", "num_logits_to_keep")
 BATCH_WORDS = ("batch", "chunk", "group", "bucket")
+SEVERAL = ("batches", "chunks", "groups", "buckets")
+"""What a list of batches is called. The members of a `batch` are single things."""
 
 
 def habits(reading: Reading) -> dict[str, Fact]:
@@ -40,7 +42,17 @@ def loop_lines(reading: Reading) -> list[int]:
 
 def answering(reading: Reading) -> list[Call]:
     """Calls of generate and of pipelines, and of the script's own functions that make such a call."""
-    direct = [*reading.generates, *reading.piped]
+    return _with_callers(reading, [*reading.generates, *reading.piped])
+
+
+def embedding_loop_lines(reading: Reading) -> list[int]:
+    """Where one text after the other goes through the model by itself, or through encode of sentence-transformers."""
+    calls = _with_callers(reading, [*reading.forwards, *reading.embeds])
+    return sorted(call.line for call in calls if _prompt_loop(reading, call))
+
+
+def _with_callers(reading: Reading, direct: list[Call]) -> list[Call]:
+    """These calls, and calls of the script's own functions in which they stand."""
     inside = {call.around.function.name for call in direct if call.around.function is not None}
     known = {id(call) for call in direct}
     return direct + [call for call in reading.script.calls if call.method in inside and id(call) not in known]
@@ -87,6 +99,10 @@ def _gives_batches(reading: Reading, iterated: ast.expr) -> bool:
         and made.args
     ):
         made = reading.script.value(made.args[0])
+    if isinstance(made, ast.Name | ast.Attribute):
+        # The loader of another file, or an argument: its name is all that tells.
+        called = reading.script.dotted(made).rpartition(".")[2].lower()
+        return "loader" in called or called.endswith(SEVERAL)
     if not isinstance(made, ast.Call):
         return False
     name = reading.script.dotted(made.func).rpartition(".")[2]

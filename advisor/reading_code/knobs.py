@@ -5,16 +5,17 @@ Only what is written down counts: a literal, or a name bound once to one. `"cuda
 """
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from advisor.facts import Known, Value
 from advisor.reading_code.calls import Call, spelled_out
-from advisor.reading_code.findings import Reading, flags
-from advisor.reading_code.habits import loop_lines
+from advisor.reading_code.findings import Reading, Statement, flags
+from advisor.reading_code.habits import embedding_loop_lines, loop_lines
+from advisor.reading_code.lengths import padded
 from advisor.reading_code.loading import loaders, loading_arguments
 from advisor.setup import knobs as all_knobs
 from advisor.setup import unusable
+from advisor.workload import LARGEST
 
 PLAIN_LOADING = ("attn_implementation", "use_kernels", "experts_implementation")
 PLAIN_GENERATION = ("use_cache", "cache_implementation", "prefill_chunk_size", "prompt_lookup_num_tokens")
@@ -22,35 +23,37 @@ CONTINUOUS = ("max_batch_tokens", "page_size")
 DTYPES = ("float32", "float16", "bfloat16")
 SHORT = {"half": "float16", "float": "float32", "bfloat16": "bfloat16"}
 SPREADS = ("auto", "balanced", "sequential")
-LARGEST_NEW_TOKENS = 10_000_000
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One thing stated: the name of a knob or of a workload's field, the value, the line."""
-
-    name: str
-    value: Value
-    line: int
 
 
 def stated(reading: Reading) -> dict[str, tuple[Value, str]]:
     """Knobs with their values and places. What this program does not know as a value is left out."""
-    return _agreed(reading, _statements(reading), lambda name, value: unusable(name, value) is None)
+    return agreed(reading, _statements(reading), lambda name, value: unusable(name, value) is None)
+
+
+def embedding(reading: Reading) -> dict[str, tuple[Value, str]]:
+    """What holds only where texts are embedded: a forward pass in a loop answers no prompt."""
+    lines = embedding_loop_lines(reading)
+    return {"batching": ("loop", reading.source.place(lines[0]))} if lines else {}
 
 
 def workload(reading: Reading) -> dict[str, tuple[Value, str]]:
     """Fields of the workload with their values and places."""
-    found = _agreed(reading, _sizes(reading), lambda _, value: isinstance(value, int) and value <= LARGEST_NEW_TOKENS)
+    found = agreed(reading, _sizes(reading), usable_size)
     reads = flags(reading)["code.reads_attentions"]
     if isinstance(reads, Known) and (reading.generates or reading.forwards):
         found["reads_attention_weights"] = (reads.value, reads.source)
     return found
 
 
-def _agreed(
-    reading: Reading, statements: Iterator[Statement], usable: Callable[[str, Value], bool]
+def usable_size(_: str, value: Value) -> bool:
+    """Whether a number can be a size of the workload."""
+    return isinstance(value, int) and 0 < value <= LARGEST
+
+
+def agreed(
+    reading: Reading, statements: Iterable[Statement], usable: Callable[[str, Value], bool]
 ) -> dict[str, tuple[Value, str]]:
+    """What is stated once, or several times alike, with the place of the first statement."""
     found: dict[str, Statement] = {}
     disputed: set[str] = set()
     for statement in statements:
@@ -226,3 +229,4 @@ def _sizes(reading: Reading) -> Iterator[Statement]:
         value = reading.script.literal(given := call.arguments.get("max_new_tokens"))
         if isinstance(value, int) and not isinstance(value, bool) and value > 0 and given is not None:
             yield Statement("new_tokens", value, given.lineno)
+    yield from padded(reading)

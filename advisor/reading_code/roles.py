@@ -32,7 +32,7 @@ class Roles:
                 self._moved[self.script.dotted(call.receiver)] = True
 
     def of(self, node: ast.expr | None, depth: int = 0) -> str | None:
-        """`model`, `tokenizer`, `pipeline`, `inputs`, `outputs`, `config`, or None where nothing tells."""
+        """`model`, `embedder`, `tokenizer`, `pipeline`, `inputs`, `outputs`, `config`, or None where nothing tells."""
         if depth > DEEPEST_CHAIN:
             return None
         match node:
@@ -70,6 +70,8 @@ class Roles:
                 return "pipeline"
             case "generate":
                 return "outputs"
+            case "SentenceTransformer":
+                return "embedder"
             case "get_peft_model" | "prepare_model_for_kbit_training":
                 return "model"
             case "compile" if name == "torch.compile":

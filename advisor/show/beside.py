@@ -17,6 +17,7 @@ MOST_NOTES = 4
 """Notes that are written out; a screen that says everything says nothing. The others are named."""
 SCRIPT_LINE = re.compile(r"[^/]+\.(py|ipynb( cell \d+)?):\d+")
 """A place in a script, as reading_code writes it."""
+SCRIPT_FILE = re.compile(r"[^/]+?\.(py|ipynb)")
 NO_LONGER, UNDOES = "no longer holds with the steps taken", "would undo "
 
 
@@ -57,6 +58,20 @@ def _places(clause: str, source: str) -> Iterator[str]:
         yield from (place.removesuffix(f" {name}") for place in source.split(", ") if place.endswith(f" {name}"))
     elif SCRIPT_LINE.fullmatch(source):
         yield source
+
+
+def read_in_script(plan: Plan) -> Iterator[RenderableType]:
+    """The knobs of the present setup that were read from the user's script, each with its line."""
+    read = {name: place for name, place in plan.baseline_sources.items() if SCRIPT_LINE.fullmatch(place)}
+    if read:
+        file = SCRIPT_FILE.match(next(iter(read.values())))
+        name_of_file = file[0] if file else ""
+        told = (
+            f"{name}={show(getattr(plan.baseline, name))} ({place.removeprefix(name_of_file).lstrip(': ')})"
+            for name, place in read.items()
+        )
+        yield Text(f"Read in {name_of_file}, by line: {', '.join(told)}", style="dim")
+        yield ""
 
 
 def others(plan: Plan, details: bool) -> Iterator[RenderableType]:

@@ -28,6 +28,7 @@ def screen(plan: Plan, details: bool = False) -> RenderableType:
     parts += list(beside.notes(plan, details))
     parts += list(beside.others(plan, details))
     parts += list(_assumed(plan))
+    parts += list(beside.read_in_script(plan))
     return Group(*parts)
 
 
@@ -51,7 +52,7 @@ def _headline(plan: Plan) -> Text:
     text = Text()
     text.append(plan.model.name.rstrip("/").split("/")[-1], style="bold")
     text.append(f" on {devices_used(plan.machine, plan.setup)}")
-    text.append(f"\n{tasks.sizes(load)}")
+    text.append(f"\n{tasks.sizes(load)}{tasks.at_a_time(load, plan.baseline, plan.setup)}")
     if load.concurrency > 1:
         text.append(f", {load.concurrency} requests at a time")
     if load.task != "train":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from advisor.estimate import calls
 from advisor.plan import Estimate, Plan
+from advisor.setup import Setup
 from advisor.show.terminal import rate, seconds
 from advisor.workload import Workload
 
@@ -68,6 +69,14 @@ def sizes(load: Workload) -> str:
     if load.task == "train":
         return f"{_counted(load.batch, 'sequence')} of {load.prompt_tokens} tokens in one step of one device"
     return f"{_counted(load.batch, 'prompt')} of {load.prompt_tokens} tokens, {load.new_tokens} new each"
+
+
+def at_a_time(load: Workload, now: Setup, then: Setup) -> str:
+    """`, 8 in one pass`, where a step of training adds the gradients of several passes up."""
+    passes = [min(setup.batch_size or load.batch, load.batch) for setup in (now, then)]
+    if load.task != "train" or passes == [load.batch, load.batch]:
+        return ""
+    return f", {passes[0]} in one pass" + (f", with the plan {passes[1]}" if passes[0] != passes[1] else "")
 
 
 def _counted(count: int, what: str) -> str:

@@ -74,3 +74,84 @@ def test_a_script_that_is_no_python_is_one_line_and_exit_2(tmp_path: Path, capsy
     told = capsys.readouterr().err
     assert "bad.py:1" in told
     assert told.count("\n") == 1
+
+
+TRAINING = """
+from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+from peft import LoraConfig, get_peft_model
+model = get_peft_model(AutoModelForCausalLM.from_pretrained("m"), LoraConfig(r=16))
+args = TrainingArguments("o", per_device_train_batch_size=2, gradient_accumulation_steps=4, gradient_checkpointing=True)
+Trainer(model=model, args=args, train_dataset=data).train()
+"""
+
+
+def test_a_training_script_is_noticed_and_its_settings_are_the_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.py").write_text(TRAINING)
+    assert diagnose(tmp_path / "t.py", "--json") == 0
+    told = capsys.readouterr()
+    plan = json.loads(told.out)
+    assert "t.py:6 trains: taken as --task train." in told.err
+    assert (plan["workload"]["task"], plan["workload"]["batch"]) == ("train", 8)
+    setup = plan["baseline"]["setup"]
+    assert (setup["adapters"], setup["gradient_checkpointing"], setup["batch_size"]) == ("lora", True, 2)
+    names = {note["rule"] for note in plan["notes"]}
+    assert not names & {"settings-that-the-script-does-not-show", "script-without-training"}
+    assert diagnose(tmp_path / "t.py", "--task", "generate", "--json") == 0
+    told = capsys.readouterr()
+    plan = json.loads(told.out)
+    assert "left aside" in told.err
+    assert (plan["workload"]["batch"], plan["baseline"]["setup"]["batch_size"]) == (1, None)
+
+
+def test_a_pass_of_fewer_sequences_takes_less(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = []
+    for steps in (1, 4):
+        (tmp_path / "t.py").write_text(TRAINING.replace("_steps=4", f"_steps={steps}"))
+        assert diagnose(tmp_path / "t.py", "--json", "--batch", "8") == 0
+        memory = json.loads(capsys.readouterr().out)["baseline"]["estimate"]["memory"]
+        taken.append(memory["activation_peak_bytes"])
+    assert taken[0] == 4 * taken[1]
+
+
+def test_hidden_settings_and_scripts_without_training_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.py").write_text(TRAINING.replace('("o", ', '("o", optim=chosen, '))
+    assert diagnose(tmp_path / "t.py", "-o", str(tmp_path / "p.json")) == 0
+    shown = capsys.readouterr().out
+    assert "not read: optimizer" in shown
+    assert "In your script: t.py:5" in shown
+    (tmp_path / "g.py").write_text(SCRIPT)
+    assert diagnose(tmp_path / "g.py", "--task", "train", "-o", str(tmp_path / "p.json")) == 0
+    assert "script-without-training" in capsys.readouterr().out
+
+
+def test_a_script_of_another_engine_is_refused_and_one_without_a_model_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "v.py").write_text("from vllm import LLM\nllm = LLM('m')\n")
+    assert diagnose(tmp_path / "v.py") == 2
+    told = capsys.readouterr().err
+    assert "v.py:1: this script runs vLLM" in told
+    (tmp_path / "w.py").write_text("print(1)\n")
+    assert diagnose(tmp_path / "w.py", "--json") == 0
+    assert "no setting was read from it" in capsys.readouterr().err
+
+
+def test_the_screen_lists_what_was_read(script: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert diagnose(script, "-o", str(tmp_path / "p.json")) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Read in use.py, by line: dtype=float32 (4), quantization=bnb_int8 (4), batching=loop (6)" in shown
+
+
+def test_prompts_of_a_script_that_pads_are_as_long_as_it_pads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    padded = SCRIPT.replace("model.generate(p", "model.generate(**tokenizer(p, padding='max_length', max_length=2048)")
+    (tmp_path / "p.py").write_text(padded)
+    assert diagnose(tmp_path / "p.py", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["workload"]["prompt_tokens"] == 2048
+    assert diagnose(tmp_path / "p.py", "--json", "--prompt-tokens", "64") == 0
+    assert json.loads(capsys.readouterr().out)["workload"]["prompt_tokens"] == 64

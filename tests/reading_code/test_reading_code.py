@@ -283,3 +283,43 @@ def test_time_grows_with_the_length_and_not_with_its_square(text: str) -> None:
     few = 100_000 // len(text)
     small, large = seconds(few), seconds(5 * few)
     assert large < 12 * small + 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "loops"),
+    [
+        ("for t in texts:\n    model(**tokenizer(t, return_tensors='pt'))", True),
+        ("def embed(t):\n    return model(**tokenizer(t))\nout = [embed(t) for t in texts]", True),
+        ("m = SentenceTransformer('m')\nfor t in texts:\n    m.encode(t)", True),
+        ("m = SentenceTransformer('m')\nm.encode(texts)", False),
+        ("for x in loader:\n    model(**x)", False),
+        ("for x in self.eval_dataloader:\n    model(**x)", False),
+        ("for x in batches:\n    model(**x)", False),
+        ("for t in texts:\n    tokenizer.encode(t)", False),
+        ("for i in range(0, len(texts), 8):\n    model(**tokenizer(texts[i:i + 8]))", False),
+    ],
+)
+def test_texts_embedded_one_by_one_are_a_loop_where_texts_are_embedded(text: str, loops: bool) -> None:
+    script = read(LOAD + text)
+    assert ("batching" in script.knobs_for("encode")) is loops
+    assert "batching" not in script.knobs_for("generate")
+    assert script.seen
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = tokenizer(p, padding='max_length', max_length=2048)", 2048),
+        ("LONGEST = 256\nx = tokenizer(p, padding='max_length', truncation=True, max_length=LONGEST)", 256),
+        ("x = tokenizer(p, padding='max_length')", None),
+        ("x = tokenizer(p, padding=True, truncation=True, max_length=2048)", None),
+        (
+            "x = tokenizer(p, padding='max_length', max_length=64)\n"
+            "y = tokenizer(q, padding='max_length', max_length=128)",
+            None,
+        ),
+    ],
+)
+def test_padding_to_a_length_states_the_length_of_prompts(text: str, expected: int | None) -> None:
+    stated = read(LOAD + text).sizes_for("generate").get("prompt_tokens")
+    assert (stated[0] if stated else None) == expected
