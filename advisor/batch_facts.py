@@ -60,6 +60,26 @@ def _even(prompts: int, most: int) -> int:
     return math.ceil(prompts / math.ceil(prompts / most))
 
 
+def passes(largest_batch: LargestBatch, load: Workload, setup: Setup) -> dict[str, Deferred]:
+    """How many sequences of a training step go through in one pass, so that the step stays what it is."""
+    whole = setup.changed({"batching": "padded"})  # how prompts reach generate is nothing to training
+
+    def divisor() -> int | None:
+        """The most that fit and divide the step: gradients of equal parts add up to the gradient of the whole."""
+        if (found := largest_batch(whole)) is None:
+            return None
+        return next((n for n in range(min(found, load.batch), 0, -1) if load.batch % n == 0), 0)
+
+    def sequences() -> Fact:
+        return _known(divisor(), "no size is known")
+
+    def tokens() -> Fact:
+        found = divisor()
+        return _known(None if found is None else found * load.prompt_tokens, "no size is known")
+
+    return {"estimate.micro_batch": Deferred(sequences), "estimate.micro_batch_tokens": Deferred(tokens)}
+
+
 def in_flight(
     largest_batch: LargestBatch, estimate: Callable[[Setup], Estimate], load: Workload, setup: Setup
 ) -> dict[str, Deferred]:

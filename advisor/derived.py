@@ -33,7 +33,11 @@ OVERFLOWS_FP16 = ("gemma3", "gemma3_text", "gpt_oss")
 36822, vLLM pull request 17364; gpt-oss: onnxruntime-genai pull request 2444, where they grew to 45,344 before the last
 of 36 layers; nobody published those of the smaller one). The classes of transformers 5.22 do nothing about it: gpt-oss
 clips inside its experts, not the sum over the layers."""
-CHECKPOINTED: dict[str, Value] = {"adapters": "none", "gradient_checkpointing": True}
+SMALL_STEPS: dict[str, Value] = {"gradient_checkpointing": True, "batch_size": 1}
+"""The least that a step of training takes with the same result: each layer computed again, a sequence at a time."""
+CHECKPOINTED: dict[str, Value] = {"adapters": "none", **SMALL_STEPS}
+FLOAT32_TRAINING: dict[str, Value] = {"dtype": "float32", "mixed_precision": "bf16"}
+"""Weights that keep every update. The products take the same memory in fp16."""
 VERSION = "transformers.version"
 EXPERTS_AT_ONCE = Version("5.0")
 """From here on all experts of a layer are computed in one call, unless the setup says otherwise."""
@@ -234,16 +238,28 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
         found = predictions.break_even_calls(setup)
         return _known(math.ceil(found[1]) if found else None, "nothing is compiled, or nothing is known to be gained")
 
+    def sharded() -> Fact:
+        there = predictions.estimate(setup.changed({**FLOAT32_TRAINING, "adapters": "none"})).memory
+        parts = [there.weights_bytes, there.gradients_bytes, there.optimizer_bytes]
+        sizes, count = [part for part in parts if part is not None], machine.count("gpu.count")
+        return _known(
+            sum(sizes) // count if count and len(sizes) == len(parts) else None, "no size or no number of GPUs"
+        )
+
     return {
         **batch_facts.batches(predictions.largest_batch, load, setup),
+        **batch_facts.passes(predictions.largest_batch, load, setup),
         **batch_facts.in_flight(predictions.largest_batch, predictions.estimate, load, setup),
         "estimate.one_device_fits": fits({}, alone=True),
         "estimate.one_prompt_fits": fits({"batch_size": 1}),
         "estimate.plain_cache_fits": fits({"cache_implementation": "dynamic", "compile": "none"}),
         "estimate.full_training_fits": fits(_leanest_full_training(machine, setup)),
         "estimate.eight_bit_states_fit": fits({**CHECKPOINTED, "optimizer": "adamw_8bit"}),
-        "estimate.float32_training_fits": fits({"dtype": "float32", "mixed_precision": "bf16"}),
-        "estimate.adapters_fit": fits({"adapters": "lora", "gradient_checkpointing": True}),
+        "estimate.float32_training_fits": fits(FLOAT32_TRAINING),
+        "estimate.fp16_adapters_fit": fits({"adapters": "lora", "dtype": "float16", "mixed_precision": "fp16"}),
+        "estimate.sharded_float32_bytes": Deferred(sharded),
+        "estimate.adapters_fit": fits({"adapters": "lora", **SMALL_STEPS}),
+        "estimate.small_steps_fit": fits(SMALL_STEPS),
         "estimate.compile_break_even_calls": Deferred(calls),
         "estimate.largest_context": Deferred(lambda: _known(predictions.largest_context(setup), "no size is known")),
         "estimate.speculation_break_even": Deferred(

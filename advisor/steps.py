@@ -36,7 +36,9 @@ def steps(estimate: Callable[[Setup], Estimate], baseline: Setup, taken: Sequenc
                 effect=_effect(estimate(setup), estimate(after), rule),
                 evidence=rule.evidence,
                 because=tuple(reason.to_json() for reason in move.decision.verdict.because),
-                fallbacks=tuple(way for way in move.fallbacks if _may_fit(estimate, end, way)),
+                fallbacks=tuple(
+                    way for way in move.fallbacks if way != dict(move.change) and _may_fit(estimate, end, way)
+                ),
                 rank=0,
             )
         )

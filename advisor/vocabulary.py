@@ -247,10 +247,23 @@ ESTIMATE = _declare(
     ("estimate.batch_tokens", C, "tokens of one step of continuous batching that memory allows"),
     ("estimate.compile_break_even_calls", C, "requests after which compilation has paid back, at the latest"),
     ("estimate.speculation_break_even", N, "share of drafted tokens that must be accepted for speculation to pay"),
-    ("estimate.full_training_fits", F, "all weights can be trained here, with checkpoints and 8-bit states"),
-    ("estimate.float32_training_fits", F, "the setup would fit with float32 weights and products in bf16"),
-    ("estimate.eight_bit_states_fit", F, "all weights can be trained with checkpoints and 8-bit states on the device"),
-    ("estimate.adapters_fit", F, "adapters over the weights as they are fit, with checkpoints"),
+    (
+        "estimate.micro_batch",
+        C,
+        "sequences of a training step that fit in one pass and divide the step evenly; 0: none",
+    ),
+    ("estimate.micro_batch_tokens", C, "tokens of these sequences"),
+    ("estimate.small_steps_fit", F, "training as it is set up fits with checkpoints and one sequence at a time"),
+    ("estimate.full_training_fits", F, "all weights can be trained here: checkpoints, 8-bit states, single sequences"),
+    ("estimate.float32_training_fits", F, "the setup would fit with float32 weights and products in 16 bits"),
+    (
+        "estimate.sharded_float32_bytes",
+        C,
+        "float32 weights, gradients and states of full training, shared among all GPUs",
+    ),
+    ("estimate.fp16_adapters_fit", F, "the setup would fit with adapters over float16 weights"),
+    ("estimate.eight_bit_states_fit", F, "all weights can be trained so with 8-bit states on the device"),
+    ("estimate.adapters_fit", F, "adapters over the weights as they are fit, with checkpoints and single sequences"),
 )
 
 DECLARATIONS = GPU + SOFTWARE + HOST + CALIBRATION + OLDER_CALIBRATION + LEARNT + MODEL + DEVICE + ESTIMATE

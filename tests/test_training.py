@@ -39,7 +39,7 @@ def test_an_8b_is_trained_by_adapters_on_24_gb(capsys: pytest.CaptureFixture[str
 
 
 def test_longer_sequences_ask_for_4_bits_under_the_adapters(capsys: pytest.CaptureFixture[str]) -> None:
-    plan = diagnosed("rtx-4090", "llama-3.1-8b", "--prompt-tokens", "1536", capsys=capsys)
+    plan = diagnosed("rtx-4090", "llama-3.1-8b", "--prompt-tokens", "6144", capsys=capsys)
     assert fits(plan) == (False, True)
     assert "base-weights-too-large-for-adapters" in rules(plan)
 
@@ -100,9 +100,107 @@ def test_float32_is_advised_only_where_it_fits(capsys: pytest.CaptureFixture[str
 
 def test_states_stay_on_the_device_in_8_bits_where_they_fit(capsys: pytest.CaptureFixture[str]) -> None:
     cards = {"h200": "adamw", "rtx-5090": "adamw_8bit", "rtx-4090": "paged_adamw_8bit"}
-    plans = {card: diagnosed(card, "llama-3.2-3b", capsys=capsys) for card in cards}
+    long = ("--prompt-tokens", "4096")
+    plans = {card: diagnosed(card, "llama-3.2-3b", *long, capsys=capsys) for card in cards}
     assert {card: plan["plan"]["setup"]["optimizer"] for card, plan in plans.items()} == cards
     assert all(fits(plan)[1] for plan in plans.values())
+
+
+def passes(plan: dict[str, Any]) -> int | None:
+    """Sequences of one pass in the plan's setup; None where the whole step is one."""
+    found: int | None = plan["plan"]["setup"]["batch_size"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("machine", "words", "expected"),
+    [
+        # 24 GiB hold two of the four sequences beside the frozen weights: nothing needs 4 bits.
+        (
+            "rtx-4090",
+            ("qwen2.5-7b", "--prompt-tokens", "2048", "--set", "adapters=lora", "--set", "gradient_checkpointing=true"),
+            2,
+        ),
+        # 13 fit; 8 divide the step of 32. Nothing is computed twice.
+        ("rtx-3060-12gb", ("bert-base-uncased", "--batch", "32", "--prompt-tokens", "512"), 8),
+    ],
+)
+def test_fewer_sequences_in_a_pass_come_before_checkpoints_and_4_bits(
+    machine: str, words: tuple[str, ...], expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = diagnosed(machine, *words, capsys=capsys)
+    assert fits(plan) == (False, True)
+    assert passes(plan) == expected
+    assert not {"base-weights-too-large-for-adapters", "activations-larger-than-memory"} & rules(plan)
+
+
+def test_states_keep_their_precision_where_single_sequences_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("rtx-5090", "llama-3.2-3b", capsys=capsys)
+    assert fits(plan) == (False, True)
+    assert plan["plan"]["setup"]["optimizer"] == "adamw"
+    assert passes(plan) == 1
+
+
+def test_passes_that_would_be_short_come_after_checkpoints(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("llama-3.2-3b", "--batch", "16", "--prompt-tokens", "64", "--set", "adapters=lora")
+    plan = diagnosed("rtx-4060-laptop", *words, capsys=capsys)
+    assert fits(plan) == (False, True)
+    assert rules(plan) >= {"activations-larger-than-memory"}
+    assert "step-larger-than-memory-in-one-pass" not in rules(plan)
+
+
+def test_a_pass_is_written_with_the_steps_that_are_accumulated(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("--set", "adapters=lora", "--set", "gradient_checkpointing=true", "--prompt-tokens", "2048")
+    assert cli.main(["diagnose", "qwen2.5-7b", *TRAIN, *words, "--machine", str(MACHINES / "rtx-4090.json")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "4 in one pass now, 2 with the plan" in shown
+    assert "TrainingArguments(..., per_device_train_batch_size=2, gradient_accumulation_steps=2)" in shown
+    assert "If it does not hold: TrainingArguments(..., per_device_train_batch_size=1, gradient_accumulation" in shown
+
+
+@pytest.mark.parametrize("words", [("qwen2.5-1.5b",), ("qwen2.5-0.5b", "--batch", "1"), ("llama-3.1-8b",)])
+def test_notes_on_precision_fit_where_they_are_given(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a note advises, stated with the plan's other knobs, fits as the plan does."""
+    plan = diagnosed("t4", *words, capsys=capsys)
+    said = rules(plan, "notes") & {"bf16-training-on-fp16-gpu", "bf16-training-without-room-for-float32"}
+    advised = {
+        "bf16-training-on-fp16-gpu": {"dtype": "float32", "mixed_precision": "fp16"},
+        "bf16-training-without-room-for-float32": {"dtype": "float16", "mixed_precision": "fp16", "adapters": "lora"},
+    }
+    for name in said:
+        setup = {**plan["plan"]["setup"], **advised[name]}
+        knobs = ("dtype", "mixed_precision", "adapters", "gradient_checkpointing", "optimizer", "batch_size")
+        stated = [
+            w for knob in knobs if setup[knob] is not None for w in ("--set", f"{knob}={str(setup[knob]).lower()}")
+        ]
+        assert fits(diagnosed("t4", *words, *stated, capsys=capsys))[0], name
+    assert bool(said) is (plan["plan"]["setup"]["dtype"] == "bfloat16")
+
+
+def test_several_gpus_are_named_and_nothing_of_them_is_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = diagnosed("8x-h100", "llama-3.1-8b", "--prompt-tokens", "4096", capsys=capsys)
+    notes = {note["rule"]: note for note in plan["notes"]}
+    advice = " ".join(notes["weights-trained-whole-on-one-of-several-gpus"]["advice"])
+    assert "--num_processes 8" in advice
+    assert "15GiB of weights, gradients and states on each GPU" in advice
+    assert "further-gpus-left-idle-in-training" not in notes
+    assert {knob for step in plan["steps"] for knob in step["change"]} <= {"gradient_checkpointing", "batch_size"}
+
+
+@pytest.mark.parametrize("words", [("qwen2.5-0.5b",), ("llama-3.1-8b", "--set", "adapters=lora")])
+def test_a_model_that_fits_on_one_of_several_gpus_is_copied(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = rules(diagnosed("8x-h100", *words, "--batch", "1", capsys=capsys), "notes")
+    assert "further-gpus-left-idle-in-training" in names
+    assert "weights-trained-whole-on-one-of-several-gpus" not in names
+    alone = rules(diagnosed("h100-80gb", *words, "--batch", "1", capsys=capsys), "notes")
+    assert "further-gpus-left-idle-in-training" not in alone
 
 
 def test_fp16_weights_are_not_trained_whole(capsys: pytest.CaptureFixture[str]) -> None:

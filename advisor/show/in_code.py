@@ -34,17 +34,18 @@ _WRITTEN = (
 )
 
 
-def in_code(change: Mapping[str, Value], computes: str = "bfloat16") -> list[str]:
+def in_code(change: Mapping[str, Value], computes: str = "bfloat16", step: int | None = None) -> list[str]:
     """The lines; a knob that has no line of its own is named with its value. `computes` is what 4-bit weights become
-    when they are multiplied."""
+    when they are multiplied; `step` is the number of sequences in one step of training, whose parts are accumulated."""
     calls = {
         "from_pretrained(..., ": _loading(change, computes),
         "generate(..., ": _generating(change),
         "ContinuousBatchingConfig(..., ": (f"{name}={change[name]}" for name in _CONTINUOUS if name in change),
-        "TrainingArguments(..., ": _training(change),
+        "TrainingArguments(..., ": _training(change, step),
     }
+    written = _WRITTEN if step is None else (*_WRITTEN, "batch_size")
     lines = [f"{call}{', '.join(arguments)})" for call, given in calls.items() if (arguments := list(given))]
-    return lines + [_line(name, value) for name, value in change.items() if name not in _WRITTEN]
+    return lines + [_line(name, value) for name, value in change.items() if name not in written]
 
 
 def _loading(change: Mapping[str, Value], computes: str) -> Iterator[str]:
@@ -70,7 +71,10 @@ def _generating(change: Mapping[str, Value]) -> Iterator[str]:
         yield "prompt_lookup_num_tokens=10"
 
 
-def _training(change: Mapping[str, Value]) -> Iterator[str]:
+def _training(change: Mapping[str, Value], step: int | None) -> Iterator[str]:
+    if step is not None and isinstance(size := change.get("batch_size"), int):
+        yield f"per_device_train_batch_size={size}"
+        yield f"gradient_accumulation_steps={-(-step // size)}"
     for name, argument in _TRAINING.items():
         if name in change:
             value = change[name]

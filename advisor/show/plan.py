@@ -202,7 +202,7 @@ def _written(change: Mapping[str, Value], plan: Plan) -> str:
     if plan.workload.task != "train":
         return settings(change)
     computes = plan.setup.dtype if plan.setup.dtype in ("bfloat16", "float16") else "bfloat16"
-    return escape("; ".join(in_code(change, computes)))
+    return escape("; ".join(in_code(change, computes, plan.workload.batch)))
 
 
 NO_BYTES = 2**19

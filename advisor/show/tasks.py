@@ -72,11 +72,11 @@ def sizes(load: Workload) -> str:
 
 
 def at_a_time(load: Workload, now: Setup, then: Setup) -> str:
-    """`, 8 in one pass`, where a step of training adds the gradients of several passes up."""
+    """`, 8 in one pass now, 2 with the plan`, where a step of training adds the gradients of several passes up."""
     passes = [min(setup.batch_size or load.batch, load.batch) for setup in (now, then)]
     if load.task != "train" or passes == [load.batch, load.batch]:
         return ""
-    return f", {passes[0]} in one pass" + (f", with the plan {passes[1]}" if passes[0] != passes[1] else "")
+    return f", {passes[0]} in one pass" + (f" now, {passes[1]} with the plan" if passes[0] != passes[1] else "")
 
 
 def _counted(count: int, what: str) -> str:

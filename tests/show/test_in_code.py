@@ -61,3 +61,9 @@ def test_each_knob_stands_where_the_library_takes_it(change: dict[str, Any], lin
 def test_every_way_to_quantize_has_a_line() -> None:
     for scheme in knobs()["quantization"].values:
         assert in_code({"quantization": scheme})
+
+
+def test_sequences_of_one_pass_are_accumulated_to_the_step() -> None:
+    (line,) = in_code({"batch_size": 2}, step=8)
+    assert line == "TrainingArguments(..., per_device_train_batch_size=2, gradient_accumulation_steps=4)"
+    assert in_code({"batch_size": 2}) == ["2 prompts in one call"]
