@@ -20,7 +20,7 @@ def of(options: argparse.Namespace) -> reading_code.Code:
     script = reading_code.of_file(Path(options.code))
     if script.other_engine and not script.seen:
         engine, place = script.other_engine
-        what = f"this script runs {engine}, and loads no model by transformers: its settings are not read"
+        what = f"this script runs on {engine}, and loads no model by transformers: its settings are not read"
         hint = "leave --code out for a plan of transformers; perf-advisor explain reads failures of other engines too"
         raise RequestError(Mistake(place, what, hint))
     if script.other_engine:

@@ -13,7 +13,7 @@ PACKAGES = {
     "exllamav2": "ExLlamaV2",
     "mlx_lm": "MLX",
     "ollama": "Ollama",
-    "openai": "a server's API",
+    "openai": "the openai client",
 }
 """Packages that answer requests by themselves, by the name under which they are imported."""
 CLASSES = {"ORTModel": "ONNX Runtime", "OVModel": "OpenVINO", "TFAutoModel": "TensorFlow", "FlaxAutoModel": "JAX"}

@@ -104,7 +104,8 @@ def _of_loading(reading: Reading, call: Call) -> Iterator[Statement]:
     for name in ("device_map", "device"):
         if name in given:
             yield from _of_placement(reading, given[name])
-    for name, scheme in (("load_in_8bit", "bnb_int8"), ("load_in_4bit", "bnb_fp4")):
+    four_bit = "bnb_nf4" if call.name.startswith("unsloth.") else "bnb_fp4"
+    for name, scheme in (("load_in_8bit", "bnb_int8"), ("load_in_4bit", four_bit)):
         if reading.script.literal(given.get(name)) is True:
             yield Statement("quantization", scheme, given[name].lineno)
     if "quantization_config" in given:

@@ -46,6 +46,8 @@ def _all(reading: Reading) -> Iterator[tuple[str, int]]:
 
 def _in_call(reading: Reading, call: Call) -> Iterator[tuple[str, int]]:
     given = loading_arguments(reading, call) if call.method in LOADERS else call.arguments
+    if call.name.startswith("unsloth."):
+        return  # Its loaders keep arguments that those of transformers have given up.
     for name, value in given.items():
         if name in _arguments(call.method):
             yield name, value.lineno

@@ -6,18 +6,17 @@ Only literals count, and names bound once to one. A setting that is given otherw
 """
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 
 from advisor.facts import Fact, Unknown, Value
 from advisor.reading_code.calls import Call
 from advisor.reading_code.findings import Reading, Statement
-from advisor.reading_code.knobs import dtype_of
 from advisor.reading_code.lengths import cut
+from advisor.reading_code.told import Training, count, setting
+from advisor.reading_code.training_loop import STEPS, of_loop
 from advisor.setup import unusable
-from advisor.workload import LARGEST
 
-BATCH, STEPS = "per_device_train_batch_size", "gradient_accumulation_steps"
+BATCH = "per_device_train_batch_size"
 DEFAULT_BATCH = 8
 """per_device_train_batch_size where it is not given (training_args.py)."""
 OPTIMIZERS = {
@@ -27,13 +26,6 @@ OPTIMIZERS = {
     "adafactor": "adafactor",
 }
 """Values of `optim` whose memory is known, as values of the knob."""
-OPTIMIZER_CLASSES = {
-    **dict.fromkeys(("Adam", "AdamW"), "adamw"),
-    **dict.fromkeys(("Adam8bit", "AdamW8bit"), "adamw_8bit"),
-    **dict.fromkeys(("PagedAdam8bit", "PagedAdamW8bit"), "paged_adamw_8bit"),
-    "Adafactor": "adafactor",
-}
-OTHER_OPTIMIZERS = ("SGD", "RMSprop", "Adagrad", "NAdam", "RAdam", "Lion", "Lion8bit", "PagedLion8bit", "PagedAdamW")
 FLAGS = {"gradient_checkpointing": "gradient_checkpointing", "padding_free": "padding_free"}
 """Settings that are called like a knob and are true or false."""
 SHARDING = ("fsdp", "deepspeed", "auto_find_batch_size", "use_liger_kernel")
@@ -46,17 +38,9 @@ OTHER_LOSSES = tuple(f"{kind}Trainer" for kind in ("DPO", "GRPO", "PPO", "KTO", 
 """Trainers whose step holds more than one pass of one model, which the estimate does not count."""
 CORE = ("batch", "gradient_checkpointing", "mixed_precision", "optimizer")
 """What every training has, whether or not it is written down."""
+CHECKPOINTS = "gradient_checkpointing_enable"
 COUNTED_RANK = 16
 """Rank of the adapters that the estimate counts."""
-
-
-@dataclass
-class Training:
-    """What is stated of knobs and sizes, and the settings that are there but not read, with their lines."""
-
-    knobs: list[Statement] = field(default_factory=list)
-    sizes: list[Statement] = field(default_factory=list)
-    unread: dict[str, int] = field(default_factory=dict)
 
 
 def training(reading: Reading) -> Training:
@@ -67,7 +51,7 @@ def training(reading: Reading) -> Training:
     configs = [call for call in reading.script.calls if _is_config(call)]
     _of_configs(reading, configs, found)
     _of_adapters(reading, found)
-    _of_loop(reading, found, by_hand=not configs)
+    of_loop(reading, found, by_hand=not configs)
     if not any(statement.name == "prompt_tokens" for statement in found.sizes):
         found.sizes += cut(reading)
     found.unread |= {call.method: call.line for call in _training_calls(reading) if call.method in OTHER_LOSSES}
@@ -130,14 +114,14 @@ def _of_trl(call: Call) -> bool:
 def _of_configs(reading: Reading, configs: list[Call], found: Training) -> None:
     for call in configs:
         _of_batch(reading, call, found)
-        _setting(reading, call, found, "optim", "optimizer", lambda value: OPTIMIZERS.get(str(value)))
+        setting(reading, call, found, "optim", "optimizer", lambda value: OPTIMIZERS.get(str(value)))
         for name, knob in FLAGS.items():
-            _setting(reading, call, found, name, knob, lambda value: value if isinstance(value, bool) else None)
-        _setting(reading, call, found, "eval_accumulation_steps", "eval_accumulation_steps", _count)
-        _setting(reading, call, found, "torch_compile", "compile", _compiled)
+            setting(reading, call, found, name, knob, lambda value: value if isinstance(value, bool) else None)
+        setting(reading, call, found, "eval_accumulation_steps", "eval_accumulation_steps", count)
+        setting(reading, call, found, "torch_compile", "compile", _compiled)
         _of_precision(reading, call, found)
         for name in ("max_length", "max_seq_length"):
-            if name in call.arguments and (size := _count(reading.script.literal(call.arguments[name]))):
+            if name in call.arguments and (size := count(reading.script.literal(call.arguments[name]))):
                 found.sizes.append(Statement("prompt_tokens", size, call.arguments[name].lineno))
         for name in SHARDING:
             if name in call.arguments and not _is_off(reading, call.arguments[name]):
@@ -150,25 +134,8 @@ def _of_configs(reading: Reading, configs: list[Call], found: Training) -> None:
             found.unread |= {name: call.line for name in CORE if name not in shown and name != "batch"}
 
 
-def _setting(
-    reading: Reading, call: Call, found: Training, name: str, knob: str, read: Callable[[object], Value | None]
-) -> None:
-    """One argument of a configuration as a knob; unread where its value is not shown or means no value of the knob."""
-    if (given := call.arguments.get(name)) is None:
-        return
-    value = read(reading.script.literal(given))
-    if value is None:
-        found.unread[knob] = given.lineno
-    else:
-        found.knobs.append(Statement(knob, value, given.lineno))
-
-
 def _compiled(value: object) -> str | None:
     return {"True": "forward", "False": "none"}.get(str(value))
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST else None
 
 
 def _is_off(reading: Reading, given: ast.expr) -> bool:
@@ -184,7 +151,7 @@ def _of_batch(reading: Reading, call: Call, found: Training) -> None:
         if (given := call.arguments.get(name)) is None:
             if call.open:
                 found.unread[name] = call.line
-        elif (number := _count(reading.script.literal(given))) is None:
+        elif (number := count(reading.script.literal(given))) is None:
             found.unread[name] = given.lineno
         else:
             numbers[name], line = number, given.lineno if name == BATCH else line
@@ -215,11 +182,9 @@ def _of_adapters(reading: Reading, found: Training) -> None:
             found.knobs += _adapter(reading, call, next(iter(call.node.args[-1:]), None), found)
         elif "peft_config" in call.arguments and not _is_off(reading, call.arguments["peft_config"]):
             found.knobs += _adapter(reading, call, call.arguments["peft_config"], found)
-        elif call.method == "prepare_model_for_kbit_training":
-            given = call.arguments.get("use_gradient_checkpointing")
-            if given is None or not _is_off(reading, given):
-                found.knobs.append(Statement("gradient_checkpointing", True, call.line))
-        elif call.method == "gradient_checkpointing_enable":
+        given = call.arguments.get("use_gradient_checkpointing")
+        prepared = call.method == "prepare_model_for_kbit_training" and given is None
+        if prepared or call.method == CHECKPOINTS or (given is not None and not _is_off(reading, given)):
             found.knobs.append(Statement("gradient_checkpointing", True, call.line))
 
 
@@ -234,51 +199,6 @@ def _adapter(reading: Reading, call: Call, config: ast.expr | None, found: Train
     given = call.arguments if direct else {k.arg: k.value for k in made.keywords} if isinstance(made, ast.Call) else {}
     if "r" in given and reading.script.literal(given["r"]) != COUNTED_RANK:
         found.unread["r"] = given["r"].lineno
-
-
-def _of_loop(reading: Reading, found: Training, by_hand: bool) -> None:
-    """Optimizer, precision and loader of a loop; what a Trainer is given beside its configuration counts too."""
-    for call in reading.script.calls:
-        if call.method in OPTIMIZER_CLASSES:
-            found.knobs.append(Statement("optimizer", OPTIMIZER_CLASSES[call.method], call.line))
-        elif call.method in OTHER_OPTIMIZERS:
-            found.unread["optimizer"] = call.line
-    if not by_hand:
-        return
-    for call in reading.script.calls:
-        if call.method == "Accelerator":
-            _setting(reading, call, found, "mixed_precision", "mixed_precision", _precision)
-        elif call.method == "autocast" and not call.around.no_gradients:
-            found.knobs += _autocast(reading, call)
-    _of_loaders(reading, found)
-
-
-def _precision(value: object) -> str | None:
-    return {"no": "none", "bf16": "bf16", "fp16": "fp16"}.get(str(value))
-
-
-def _autocast(reading: Reading, call: Call) -> Iterator[Statement]:
-    """torch.autocast computes in float16 on CUDA where no type is named."""
-    given = [*call.node.args, *(value for name, value in call.arguments.items() if name == "dtype")]
-    kinds = [kind for part in given if (kind := dtype_of(reading, part))]
-    short = {"bfloat16": "bf16", "float16": "fp16", "float32": None}
-    kind = short[kinds[0]] if kinds else "fp16"
-    if kind:
-        yield Statement("mixed_precision", kind, call.line)
-
-
-def _of_loaders(reading: Reading, found: Training) -> None:
-    """The batch of the loader that shuffles, which is the one of training; of the only one where none does."""
-    loaders = reading.named("DataLoader")
-    shuffling = [call for call in loaders if reading.script.literal(call.arguments.get("shuffle")) is True] or loaders
-    for call in shuffling:
-        given = call.arguments.get("batch_size", call.node.args[1] if len(call.node.args) > 1 else None)
-        hidden = given is None and (call.open or "batch_sampler" in call.arguments)
-        size = 1 if given is None else _count(reading.script.literal(given))
-        if hidden or size is None:
-            found.unread["batch"] = call.line
-        else:
-            found.sizes.append(Statement("batch", size, call.line))
 
 
 def _settle(found: Training) -> None:

@@ -134,7 +134,7 @@ def test_a_script_of_another_engine_is_refused_and_one_without_a_model_said(
     (tmp_path / "v.py").write_text("from vllm import LLM\nllm = LLM('m')\n")
     assert diagnose(tmp_path / "v.py") == 2
     told = capsys.readouterr().err
-    assert "v.py:1: this script runs vLLM" in told
+    assert "v.py:1: this script runs on vLLM" in told
     (tmp_path / "w.py").write_text("print(1)\n")
     assert diagnose(tmp_path / "w.py", "--json") == 0
     assert "no setting was read from it" in capsys.readouterr().err

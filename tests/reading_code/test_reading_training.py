@@ -139,8 +139,35 @@ for batch in loader:
     assert stated(text) == {"batch": 4, "optimizer": "adamw", "mixed_precision": "bf16"}
     assert unread(text) == ()
     assert unread(text.replace("AdamW", "SGD")) == ("optimizer",)
+    assert unread(text.replace("torch.bfloat16", "chosen")) == ("mixed_precision",)
+    assert stated(text.replace(", dtype=torch.bfloat16", ""))["mixed_precision"] == "fp16"
     assert unread(text.replace("batch_size=4", "batch_size=size")) == ("batch",)
     assert stated(text.replace("AdamW(", "AdamW8bit("))["optimizer"] == "adamw_8bit"
+
+
+def test_steps_of_an_accelerator_are_passes() -> None:
+    text = """
+accelerator = Accelerator(mixed_precision="fp16", gradient_accumulation_steps=4)
+loader = DataLoader(ds, 2)
+optimizer = bnb.optim.PagedAdamW8bit(model.parameters())
+accelerator.backward(model(x).loss)
+"""
+    expected = {"batch": 8, "batch_size": 2, "mixed_precision": "fp16", "optimizer": "paged_adamw_8bit"}
+    assert stated(text) == expected
+    assert unread(text) == ()
+
+
+def test_arguments_of_unsloth_are_its_own() -> None:
+    text = """
+from unsloth import FastLanguageModel
+model, tokenizer = FastLanguageModel.from_pretrained("m", load_in_4bit=True)
+model = FastLanguageModel.get_peft_model(model, r=16, use_gradient_checkpointing="unsloth")
+args = TrainingArguments("o")
+"""
+    found = read(text + TRAIN)
+    assert found.knobs_for("train")["quantization"][0] == "bnb_nf4"
+    assert found.knobs_for("train")["gradient_checkpointing"][0] is True
+    assert found.facts.value("code.names") == ()
 
 
 def test_two_places_that_disagree_state_nothing() -> None:
