@@ -132,6 +132,7 @@ def test_fewer_sequences_in_a_pass_come_before_checkpoints_and_4_bits(
     assert fits(plan) == (False, True)
     assert passes(plan) == expected
     assert not {"base-weights-too-large-for-adapters", "activations-larger-than-memory"} & rules(plan)
+    assert "setup.batching" not in {question["fact"] for question in plan["questions"]}
 
 
 def test_states_keep_their_precision_where_single_sequences_fit(capsys: pytest.CaptureFixture[str]) -> None:
