@@ -198,7 +198,7 @@ def _adapter(reading: Reading, call: Call, config: ast.expr | None, found: Train
     yield Statement("adapters", "lora", call.line)
     given = call.arguments if direct else {k.arg: k.value for k in made.keywords} if isinstance(made, ast.Call) else {}
     if "r" in given and reading.script.literal(given["r"]) != COUNTED_RANK:
-        found.unread["r"] = given["r"].lineno
+        found.unread["lora_r"] = given["r"].lineno
 
 
 def _settle(found: Training) -> None:

@@ -90,7 +90,10 @@ def limits(load: Workload, batch: int | None, context: int | None) -> str:
         return "What would fit is not known."
     if not batch:
         return f"Not even one {one} of this length fits."
-    if not context:
-        # One fits, but a batch of this size does not at any length.
-        return f"Largest batch that fits: {batch:,}."
-    return f"Largest batch that fits: {batch:,}; longest {longest}: {context:,} tokens."
+    most = (
+        f"Most sequences that fit in one pass: {batch:,}"
+        if load.task == "train"
+        else f"Largest batch that fits: {batch:,}"
+    )
+    # Where one fits, a batch of this size may not at any length.
+    return f"{most}; longest {longest}: {context:,} tokens." if context else f"{most}."

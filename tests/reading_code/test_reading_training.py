@@ -107,7 +107,7 @@ def test_adapters_and_checkpoints_are_read(text: str, expected: dict[str, object
 def test_other_adapters_and_other_ranks_are_named() -> None:
     args = "\nargs = TrainingArguments('o')" + TRAIN
     assert unread("model = get_peft_model(model, IA3Config())" + args) == ("adapters",)
-    assert unread("model = get_peft_model(model, LoraConfig(r=256))" + args) == ("r",)
+    assert unread("model = get_peft_model(model, LoraConfig(r=256))" + args) == ("lora_r",)
 
 
 def test_what_trl_turns_on_by_itself_is_unread_unless_it_is_written() -> None:

@@ -14,6 +14,7 @@ from advisor.workload import Workload
         ("encode", 831, 0, "Largest batch that fits: 831."),
         ("encode", 0, 300, "Not even one text of this length fits."),
         ("train", 0, None, "Not even one sequence of this length fits."),
+        ("train", 13, 214, "Most sequences that fit in one pass: 13; longest sequence: 214 tokens."),
         ("train", None, None, "What would fit is not known."),
     ],
 )
