@@ -8,6 +8,7 @@ mask buffers, a mebibyte in each layer, are not known here and may move its bord
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -66,9 +67,15 @@ def split(model: Facts, machine: Facts, setup: Setup) -> tuple[Share, ...] | Non
         limits = balanced(parts, limits)
     if _quantized(setup):
         limits = {name: limit * QUANTIZED_SHARE for name, limit in limits.items()}
-    where = placed(parts, limits)
-    tied = model.is_true("model.tied_embeddings")
-    shares = [_share(name, parts, where, tied) for name in (*limits, *(() if DISK in limits else (DISK,)))]
+    return _shares(parts, tuple(limits.items()), model.is_true("model.tied_embeddings"))
+
+
+@lru_cache(maxsize=64)
+def _shares(parts: tuple[Part, ...], limits: tuple[tuple[str, float], ...], tied: bool) -> tuple[Share, ...]:
+    """What each device holds. The planner asks for the same split again and again."""
+    where = placed(parts, dict(limits))
+    devices = [name for name, _ in limits]
+    shares = [_share(name, parts, where, tied) for name in (*devices, *(() if DISK in devices else (DISK,)))]
     return tuple(share for share in shares if share.weights_bytes or share.device != DISK)
 
 
