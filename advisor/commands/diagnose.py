@@ -107,7 +107,8 @@ def prepare(options: argparse.Namespace, error: from_error.FromError | None) -> 
     read = {name: pair for name, pair in shown.items() if name not in told and _here(name, pair[0], machine)}
     stated = {**{name: value for name, (value, _) in read.items()}, **told}
     places = {name: place for name, (_, place) in read.items()}
-    subject = Subject(reference, model, machine, workload, stated, script.facts, places)
+    heard = own_script.facts(script, told, options.batch is not None)
+    subject = Subject(reference, model, machine, workload, stated, heard, places)
     estimators = ESTIMATORS
     if recorded is None and not options.no_dry_run:
         estimators = replace(ESTIMATORS, closer=_by_dry_run(config, python))

@@ -1,12 +1,18 @@
 """What `diagnose --code FILE` does with the user's script: what is no program of transformers is refused or said."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from advisor import reading_code
 from advisor.errors import Mistake, RequestError
+from advisor.facts import Facts, Known, Value
 from advisor.show import terminal
 from advisor.workload import Workload
+
+UNREAD = "code.unread_settings"
+SIZES_OF_A_STEP = ("batch", "per_device_train_batch_size", "gradient_accumulation_steps", "auto_find_batch_size")
+"""Settings that --batch says."""
 
 
 def of(options: argparse.Namespace) -> reading_code.Code:
@@ -41,6 +47,18 @@ def with_sizes(workload: Workload, script: reading_code.Code) -> Workload:
     for name, (value, _) in script.sizes_for(workload.task).items():
         workload = workload if name in workload.stated else workload.told(name, value)
     return workload
+
+
+def facts(script: reading_code.Code, told: Mapping[str, Value], with_batch: bool) -> Facts:
+    """What the script says as facts: of settings that it does not show, those that the user has said are known."""
+    unread, source = script.facts.value(UNREAD), script.trains_at
+    if not isinstance(unread, tuple) or not unread or source is None:
+        return script.facts
+    said = {*told, *(SIZES_OF_A_STEP if with_batch else ())}
+    left = tuple(name for name in unread if name not in said)
+    if left == unread:
+        return script.facts
+    return script.facts | Facts({UNREAD: Known(left, source), "code.shows_training": Known(not left, source)})
 
 
 def _say(line: str) -> None:

@@ -192,11 +192,15 @@ def _adapter(reading: Reading, call: Call, config: ast.expr | None, found: Train
     made = reading.script.value(call.arguments.get("peft_config", config))
     name = reading.script.dotted(made.func) if isinstance(made, ast.Call) else ""
     direct = "r" in call.arguments and call.receiver is not None  # FastLanguageModel.get_peft_model(model, r=16)
-    if not direct and not name.endswith("LoraConfig"):
+    # Where the configuration is made by a function of the script, it is what the script makes elsewhere.
+    elsewhere = not name.endswith("Config") and bool(reading.named("LoraConfig"))
+    if not direct and not name.endswith("LoraConfig") and not elsewhere:
         found.unread["adapters"] = call.line
         return
     yield Statement("adapters", "lora", call.line)
     given = call.arguments if direct else {k.arg: k.value for k in made.keywords} if isinstance(made, ast.Call) else {}
+    if elsewhere and not direct:
+        given = reading.named("LoraConfig")[0].arguments
     if "r" in given and reading.script.literal(given["r"]) != COUNTED_RANK:
         found.unread["lora_r"] = given["r"].lineno
 

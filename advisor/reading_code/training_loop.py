@@ -30,6 +30,8 @@ def of_loop(reading: Reading, found: Training, by_hand: bool) -> None:
     for call in reading.script.calls:
         if call.method == "Accelerator":
             setting(reading, call, found, "mixed_precision", "mixed_precision", _precision)
+            if "mixed_precision" not in call.arguments:
+                found.unread["mixed_precision"] = call.line  # `accelerate config` may have set it.
             steps = count(reading.script.literal(call.arguments.get(STEPS))) or steps
         elif call.method == "autocast" and not call.around.no_gradients:
             found.knobs += _autocast(reading, call, found)

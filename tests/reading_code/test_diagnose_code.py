@@ -123,6 +123,10 @@ def test_hidden_settings_and_scripts_without_training_are_said(
     shown = capsys.readouterr().out
     assert "not read: optimizer" in shown
     assert "In your script: t.py:5" in shown
+    for words, left in ((("--set", "optimizer=adafactor"), False), (("--batch", "4"), True)):
+        assert diagnose(tmp_path / "t.py", "--json", *words) == 0
+        names = [note["rule"] for note in json.loads(capsys.readouterr().out)["notes"]]
+        assert ("settings-that-the-script-does-not-show" in names) is left
     (tmp_path / "g.py").write_text(SCRIPT)
     assert diagnose(tmp_path / "g.py", "--task", "train", "-o", str(tmp_path / "p.json")) == 0
     assert "script-without-training" in capsys.readouterr().out

@@ -96,6 +96,7 @@ def test_settings_of_an_unknown_dictionary_or_a_parser_are_unread() -> None:
         ("t = SFTTrainer(model, peft_config=LoraConfig(r=16))", {"adapters": "lora"}),
         ("model = prepare_model_for_kbit_training(model)", {"gradient_checkpointing": True}),
         ("model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)", {}),
+        ("def config():\n    return LoraConfig(r=16)\nmodel = get_peft_model(model, config())", {"adapters": "lora"}),
         ("model.gradient_checkpointing_enable()", {"gradient_checkpointing": True}),
         ("model = FastLanguageModel.get_peft_model(model, r=16)", {"adapters": "lora"}),
     ],
@@ -155,6 +156,7 @@ accelerator.backward(model(x).loss)
     expected = {"batch": 8, "batch_size": 2, "mixed_precision": "fp16", "optimizer": "paged_adamw_8bit"}
     assert stated(text) == expected
     assert unread(text) == ()
+    assert unread(text.replace('mixed_precision="fp16", ', "")) == ("mixed_precision",)
 
 
 def test_arguments_of_unsloth_are_its_own() -> None:
