@@ -37,6 +37,7 @@ TEXT: tuple[Declaration, ...] = tuple(
         ("text.model_weights_bytes", C, "weights by an engine's log"),
         ("text.installed_bytes", C, "memory of the GPU by the kernel's log, the firmware or a -smi tool"),
         ("text.figures", C, "how many figures of memory the message gives"),
+        ("text.left_bytes", C, "what can have been free at most, where the message gives no figure of it"),
         ("text.unaccounted_bytes", C, "total - free - this process: held elsewhere, driver context included"),
         ("text.unaccounted_share", N, "the same as a share of the device"),
         ("text.cached_bytes", C, "reserved - allocated"),

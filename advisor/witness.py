@@ -4,7 +4,6 @@ Every value names its place, `FILE:line`, and how it was reckoned. What the text
 Pure: the text was read before, the machine is handed in.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,6 +13,7 @@ from advisor.amounts import size
 from advisor.facts import Fact, Facts, Known, Unknown, Value
 from advisor.patterns import when_used
 from advisor.reading import Passage
+from advisor.reading.lengths import length
 
 SAME_CARD = 0.06
 """By how much the size of one card differs between the driver's count and a message's: reserved pages, ECC."""
@@ -23,6 +23,8 @@ MOST_LINES = 200
 """Lines with a maker's name that are searched for a card's: a log may name its cards in every line."""
 _MAKERS = when_used("nvidia|geforce|tesla|rtx|quadro|radeon|instinct")
 
+_BUILDS = {"cuda": "cuda", "hip": "rocm", "xpu": "xpu", "mps": "mps"}
+_VENDORS = {"cuda": "nvidia", "rocm": "amd", "xpu": "intel", "mps": "apple"}
 # Knob, value, the setting that shows it, and the phrases that give its place.
 _SHOWN: tuple[tuple[str, Value, str | None, tuple[str, ...]], ...] = (
     ("quantization", "bnb_nf4", "load_in_4bit", ("load_in_4bit", "load-in-4bit", "bnb_4bit", "Linear4bit", "bnb-4bit")),
@@ -157,14 +159,16 @@ def _workload(passage: Passage, source: str) -> Iterator[tuple[str, tuple[Value,
 
 def _machine(passage: Passage, source: str, here: Facts) -> tuple[Facts, bool]:
     """The device that the message speaks of, and whether it is another one than the machine's."""
-    total = passage.facts.count("text.total_bytes")
-    if passage.said is None or passage.said.form.kind != "gpu_oom" or not total:
+    if passage.said is None or passage.said.form.kind != "gpu_oom":
         return Facts(), False
+    total, place = passage.facts.count("text.total_bytes"), _place(passage, source, passage.said.start)
+    other_maker = _other_maker(passage, here)
+    if not total:
+        return _limited(passage, here, place, other_maker), other_maker
     index = passage.facts.count("text.device_index") or 0
-    place = _place(passage, source, passage.said.start)
     several = (here.count("gpu.count") or 1) > 1
     known = here.count(f"gpu.{index}.memory_total_bytes" if several else "gpu.memory_total_bytes")
-    elsewhere = known is None or abs(known - total) > SAME_CARD * total
+    elsewhere = other_maker or known is None or abs(known - total) > SAME_CARD * total
     found: dict[str, Fact] = {"memory_total_bytes": Known(total, place)}
     room = _room(passage, place, total)
     # Where the text is silent, what this machine's own card has free now is better than nothing.
@@ -178,10 +182,31 @@ def _machine(passage: Passage, source: str, here: Facts) -> tuple[Facts, bool]:
     return Facts({**(_another(here, passage, place) if elsewhere else {}), **facts}), elsewhere
 
 
+def _other_maker(passage: Passage, here: Facts) -> bool:
+    """Whether the message comes from a backend of another maker than this machine's device."""
+    vendor, backend = here.text("gpu.vendor"), passage.facts.text("text.backend")
+    return backend in _BUILDS and vendor is not None and _VENDORS[_BUILDS[backend]] != vendor
+
+
+def _limited(passage: Passage, here: Facts, place: str, elsewhere: bool) -> Facts:
+    """A device whose total the message does not give. MPS tells the most that it allows, which is what a fresh process
+    finds."""
+    found: dict[str, Fact] = _another(here, passage, place) if elsewhere else {}
+    limit, mps = passage.facts.count("text.limit_bytes"), passage.facts.text("text.backend") == "mps"
+    if limit and mps and (elsewhere or here.text("gpu.vendor") == "apple"):
+        found |= {f"{gpu}.memory_free_bytes": Known(limit, f"{place}: max allowed") for gpu in ("gpu", "gpu.0")}
+    if elsewhere:
+        found["gpu.name"] = Unknown(f"{place} does not name the device")
+    return Facts(found)
+
+
 def _room(passage: Passage, place: str, total: int) -> tuple[Fact, Fact]:
     """What a fresh process finds: everything but what others hold. Messages that count only what PyTorch reserved
     leave this process's own context among the others."""
     others = passage.facts.count("text.unaccounted_bytes")
+    if others is None and (left := passage.facts.count("text.left_bytes")) is not None:
+        held = Known(total - left, f"{place}: what PyTorch held; a new process finds as much")
+        return held, Unknown(f"{place} does not tell what others held")
     if others is None:
         unknown = Unknown(f"{place} does not tell what this process held")
         return unknown, unknown
@@ -233,8 +258,8 @@ def _another(here: Facts, passage: Passage, place: str) -> dict[str, Fact]:
     gone = Unknown("of another machine than this one")
     known = {name: fact for name in here if isinstance(fact := here.get(name), Known)}
     facts: dict[str, Fact] = {name: gone for name in known if name.startswith(("gpu.", "speed."))}
-    build = {"hip": "rocm", "xpu": "xpu", "mps": "mps"}.get(passage.facts.text("text.backend") or "", "cuda")
-    vendor = {"cuda": "nvidia", "rocm": "amd", "xpu": "intel", "mps": "apple"}[build]
+    build = _BUILDS.get(passage.facts.text("text.backend") or "", "cuda")
+    vendor = _VENDORS[build]
     facts |= {"torch.sees_gpu": Known(True, place), "torch.build": Known(build, place)}
     return facts | {"gpu.count": Known(1, f"assumed; {place} names one"), "gpu.vendor": Known(vendor, place)}
 
@@ -246,46 +271,19 @@ def _length(
     knobs: Mapping[str, tuple[Value, str]],
     workload: Mapping[str, tuple[Value, str]],
 ) -> tuple[Value, str] | None:
-    """The length of the prompt, where the tensor that failed has a known shape: attention scores have batch x heads x
-    length x length values, logits batch x length x vocabulary."""
-    requested = passage.facts.count("text.requested_bytes")
-    if not requested or passage.said is None:
+    """The length of the prompt, where the tensor that failed has a known shape."""
+    if passage.said is None:
         return None
-    batch = workload["batch"][0] if "batch" in workload else 1
+    batch, answer = (
+        workload[name][0] if name in workload else usual for name, usual in (("batch", 1), ("new_tokens", 0))
+    )
     width = 4 if passage.find_in_scope("dtype=torch.float32") or _is_full(knobs, model) else 2
-    heads, vocabulary = model.count("model.heads"), model.count("model.vocab_size")
-    place = _place(passage, source, passage.said.start)
     assert isinstance(batch, int)
-    if heads and any(passage.find_in_scope(phrase) for phrase in ("eager_attention_forward", "attn_weights = ")):
-        length = math.isqrt(requested // (batch * heads * width))
-        shape = f"{batch} x {heads} heads x length x length x {width} bytes"
-    elif (cached := _cached_token_bytes(model, width)) and any(
-        passage.find_in_scope(phrase) for phrase in _CACHE_GROWS
-    ):
-        answer = workload["new_tokens"][0] if "new_tokens" in workload else 0
-        assert isinstance(answer, int)
-        tokens = requested // (batch * cached)
-        # The cache holds the prompt and what was generated; how far that was is not told.
-        length = tokens - answer if tokens > answer else tokens
-        shape = f"{batch} x {tokens} tokens x {cached} bytes of one layer's keys"
-    elif vocabulary and any(passage.find_in_scope(phrase) for phrase in ("logits.float(", "logits = logits.float")):
-        length = requested // (batch * vocabulary * 4)
-        shape = f"{batch} x length x {vocabulary} tokens x 4 bytes"
-    else:
+    assert isinstance(answer, int)
+    found = length(passage, model, batch, answer, width)
+    if found is None or not 16 <= found[0] <= 4 * (model.count("model.context_tokens") or LARGEST):
         return None
-    plausible = 16 <= length <= 4 * (model.count("model.context_tokens") or LARGEST)
-    return (length, f"{place}: {size(requested)} = {shape}") if plausible else None
-
-
-_CACHE_GROWS = ("self.keys = torch.cat(", "self.values = torch.cat(", "self.key_cache[layer_idx] = torch.cat(",
-                "self.value_cache[layer_idx] = torch.cat(")  # fmt: skip
-"""Lines of cache_utils.py, by version, in which one layer's keys or values are written anew, a token longer."""
-
-
-def _cached_token_bytes(model: Facts, width: int) -> int | None:
-    """Bytes of one token's keys in one layer."""
-    heads, head = model.count("model.kv_heads"), model.count("model.head_dim")
-    return heads * head * width if heads and head and not model.count("model.kv_latent_values") else None
+    return found[0], f"{_place(passage, source, passage.said.start)}: {found[1]}"
 
 
 def _is_full(knobs: Mapping[str, tuple[Value, str]], model: Facts) -> bool:

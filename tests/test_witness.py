@@ -83,6 +83,37 @@ def test_another_machine_s_card_takes_the_place_of_this_one_s() -> None:
     assert joined.value("speed.device") is None
 
 
+MPS = (
+    "RuntimeError: MPS backend out of memory (MPS allocated: 17.69 GiB, other allocations: 384.00 KiB, max allowed: "
+    "18.13 GiB). Tried to allocate 500.00 MiB on private pool."
+)
+
+
+def test_a_message_of_another_maker_s_device_is_about_another_machine() -> None:
+    found = told(MPS, machine(**{"gpu.vendor": "nvidia", "gpu.name": "NVIDIA A100", "torch.build": "cuda"}))
+    assert found.elsewhere
+    assert isinstance(found.machine.get("gpu.name"), Unknown)
+    assert (found.machine.text("torch.build"), found.machine.text("gpu.vendor")) == ("mps", "apple")
+    assert found.machine.count("gpu.memory_free_bytes") == round(18.13 * GIB)
+
+
+def test_on_the_same_maker_s_device_its_limit_counts() -> None:
+    found = told(MPS, machine(**{"gpu.vendor": "apple", "gpu.memory_free_bytes": 46 * GIB}))
+    assert not found.elsewhere
+    assert found.machine.count("gpu.memory_free_bytes") == round(18.13 * GIB)
+
+
+def test_what_pytorch_held_a_new_process_finds() -> None:
+    text = (
+        "torch.OutOfMemoryError: XPU out of memory. Tried to allocate 1.16 GiB. GPU 0 has a total "
+        "capacity of 11.33 GiB. "
+        "Of the allocated memory 10.00 GiB is allocated by PyTorch, and 512.00 MiB is reserved by "
+        "PyTorch but unallocated."
+    )
+    found = told(text, machine(**{"gpu.vendor": "intel"}))
+    assert found.machine.count("gpu.memory_free_bytes") == pytest.approx(10.5 * GIB, abs=2)
+
+
 def test_a_card_whose_memory_disagrees_is_not_believed() -> None:
     assert told(f"Using NVIDIA GeForce RTX 4090\n{SHARED}", NONE).machine.text("gpu.name") is None
 

@@ -42,7 +42,7 @@ def derive(figures: Figures, listed: Sequence[int], shape: Sequence[int]) -> dic
         found["free_covers_request"] = free >= max(requested, (total or 0) * DRIVER_RESERVE)
     if requested is not None and total is not None and held is not None:
         found["room_covers_request"] = total - held - SMALLEST_CONTEXT >= requested
-    if held is not None and allocated is not None:
+    if held is not None and allocated is not None and not figures.keys().isdisjoint(_CACHE_TOLD):
         found |= _cached(max(0, held - allocated), requested, total)
     if total and free is not None:
         found["free_exceeds_total"] = free > total
@@ -50,10 +50,26 @@ def derive(figures: Figures, listed: Sequence[int], shape: Sequence[int]) -> dic
     found |= _against_hardware(figures, total)
     if len(shape) >= 2:
         found["square_tensor"] = _is_square(shape)
+    if free is None and (left := _left(figures, total, held)) is not None:
+        found["left_bytes"] = left
     others = _count(figures, "other_allocations_bytes")
     if others is not None and allocated is not None:
         found["others_exceed_tensors"] = others > allocated
     return found
+
+
+_CACHE_TOLD = ("reserved_bytes", "reserved_unallocated_bytes", "cached_unused_bytes")
+"""Figures without which nothing is known of memory that the allocator keeps for no tensor."""
+
+
+def _left(figures: Figures, total: int | None, held: int | None) -> int | None:
+    """What may have been free where the message does not say it: of the most that MPS allows, what it has not given
+    away; else of the device, what PyTorch does not hold."""
+    limit, allocated = _count(figures, "limit_bytes"), _count(figures, "allocated_bytes")
+    others = _count(figures, "other_allocations_bytes")
+    if limit is not None and allocated is not None and others is not None:
+        return max(0, limit - allocated - others)
+    return None if total is None or held is None or limit is not None else max(0, total - held)
 
 
 def _is_square(shape: Sequence[int]) -> bool:
