@@ -23,6 +23,7 @@ TEXT: tuple[Declaration, ...] = tuple(
         ("text.other_allocations_bytes", C, "on MPS: held outside PyTorch's tensors"),
         ("text.private_pool_bytes", C, "held by the private pools of CUDA graphs"),
         ("text.limit_bytes", C, "a cap that the message names"),
+        ("text.killed_bytes", C, "what a process held when the kernel ended it for lack of memory (anon-rss)"),
         ("text.desired_bytes", C, "what a serving engine wanted to take of the device"),
         ("text.device_index", C, "index of the device in the message"),
         ("text.utilization", N, "share of the device that a serving engine may take"),

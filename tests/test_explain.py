@@ -171,6 +171,48 @@ def test_figures_that_settle_it_leave_no_doubt() -> None:
     assert (found["confidence"], found["candidates"], found["question"]) == ("high", [], None)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 58720256 bytes. Error code 12",
+        "Loading checkpoint shards:  67%|######| 2/3 [00:41<00:20, 20.7s/it]\nKilled\n",
+        "RuntimeError: DataLoader worker (pid 3812) is killed by signal: Killed.",
+    ],
+)
+def test_what_the_text_answers_itself_is_not_asked(text: str) -> None:
+    found = explain(text, "x", None, RULES)
+    assert (found.cause, found.candidates, found.question) == ("host_ram", (), None)
+
+
+def test_what_the_text_leaves_open_is_asked() -> None:
+    text = "RuntimeError: DefaultCPUAllocator: not enough memory"
+    assert len(explain(text, "x", None, RULES).candidates) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "held", "why"),
+    [
+        ("Out of memory: Killed process 4242 (python) anon-rss:61234567kB", "58.4 GiB", "the machine had no"),
+        (
+            "Memory cgroup out of memory: Killed process 4242 (python) anon-rss:31234567kB",
+            "29.8 GiB",
+            "its control group",
+        ),
+    ],
+)
+def test_the_kernel_s_own_line_says_what_was_held_and_whose_limit_it_was(line: str, held: str, why: str) -> None:
+    found = explain(f"[ 8123.1] {line}\n", "x", None, RULES)
+    assert (found.kind, found.cause, found.confidence) == ("killed", "host_ram", "medium")
+    assert held in found.what and why in found.what
+
+
+def test_a_worker_s_end_is_answered_by_fewer_workers() -> None:
+    found = explain("RuntimeError: DataLoader worker (pid 3812) is killed by signal: Killed.", "x", None, RULES)
+    assert found.fixes[0].command == "DataLoader(..., num_workers=2)"
+    other = explain("Loading checkpoint shards: 67%|###| 2/3 [00:41<00:20]\nKilled\n", "x", None, RULES)
+    assert not any("num_workers" in (fix.command or "") for fix in other.fixes)
+
+
 def test_neighbours_are_causes_that_exist() -> None:
     known = {rule.id for rule in RULES}
     assert not [rule.id for rule in RULES if rule.neighbour and rule.neighbour not in known]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from advisor.clauses import AnyOf, clauses_of, judge
 from advisor.errorbook import ErrorRule
 from advisor.explaining.matching import Match
 from advisor.reading import Passage
@@ -64,11 +65,15 @@ def confidence(match: Match, others: Sequence[Match], passage: Passage) -> str:
     return "high" if signs >= 2 else "medium"
 
 
-def candidates(match: Match, others: Sequence[Match], rules: Mapping[str, ErrorRule]) -> tuple[Candidate, ...]:
+def candidates(
+    match: Match, others: Sequence[Match], rules: Mapping[str, ErrorRule], passage: Passage
+) -> tuple[Candidate, ...]:
     """The two causes that a text of little evidence allows: the one that was read, and the next that holds too, else
-    the neighbour that the rule itself names."""
+    the neighbour that the rule itself names. What the text rules out is no question."""
     rivals = [other.rule for other in others if other.rule.id != match.rule.id and other.sign.stage != "remainder"]
     named = rules.get(match.rule.neighbour) if match.rule.neighbour else None
+    if named and _ruled_out(named, passage):
+        named = None
     second = named or next(iter(rivals), None)
     if second is None:
         return ()
@@ -76,6 +81,21 @@ def candidates(match: Match, others: Sequence[Match], rules: Mapping[str, ErrorR
     if match.rule.id == NOTHING_KNOWN:
         pair = (second, rules.get(second.neighbour or ""))
     return tuple(Candidate(rule.id, rule.summary, rule.ask) for rule in pair if rule)
+
+
+def _ruled_out(rule: ErrorRule, passage: Passage) -> bool:
+    """Whether the kind of failure or a figure of the text contradicts every sign of the rule."""
+    kind = passage.said.form.kind if passage.said else None
+    return all(
+        (sign.kinds and kind not in sign.kinds)
+        or any(
+            judge(clause, passage.facts) is False
+            for condition in sign.when
+            for clause in clauses_of(condition)
+            if clause.fact.endswith("_bytes") and not isinstance(condition, AnyOf)
+        )
+        for sign in rule.signs
+    )
 
 
 def question(found: Sequence[Candidate]) -> str | None:

@@ -28,7 +28,7 @@ def explain(text: str, source: str, machine: Facts | None, rules: Sequence[Error
         return Diagnosis(source, recognized=False, what=went_on(passage) or "", missing=missing(passage))
     match, *others = matches
     sure = confidence(match, others, passage)
-    doubts = candidates(match, others, {rule.id: rule for rule in rules}) if sure == "low" else ()
+    doubts = candidates(match, others, {rule.id: rule for rule in rules}, passage) if sure == "low" else ()
     facts = (machine or Facts()) | passage.facts
     kind = match.sign.reports or (passage.said.form.kind if passage.said and match.sign.kinds else ERROR)
     memory = kind != ERROR

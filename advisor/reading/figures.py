@@ -141,6 +141,7 @@ def figures(squeezed: str, said: Said) -> dict[str, int | float]:
     _take(found, _amounts(_ENGINE, squeezed, False, found))
     _take(found, _counts(squeezed))
     _take(found, _free_of_engine(squeezed))
+    _take(found, _of_kernel(ahead))
     _take(found, _device(ahead))
     if "device_index" not in found:
         _take(found, _device(near))
@@ -202,6 +203,12 @@ def _free_of_engine(text: str) -> _Found:
                 yield name, size
         if index:
             yield "device_index", int(index)
+
+
+def _of_kernel(text: str) -> _Found:
+    """What the process held that the kernel ended: its log counts in units of 1024 bytes and calls them kB."""
+    if match := re.search(r"kille?d?process.{1,200}?anon-rss:(\d{1,12})kb", text):
+        yield "killed_bytes", int(match[1]) * 1024
 
 
 def _of_pool(log: str) -> _Found:

@@ -45,6 +45,7 @@ _SHOWN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("output_attentions", ("output_attentions=True",)),
     ("spawn", ("set_start_method(spawn", "WORKER_MULTIPROC_METHOD=spawn")),
     ("zero3", ("stage3", "zero3", "zero_stage: 3", "ZeRO-3")),
+    ("dataloader_worker", ("DataLoader worker (pid",)),
     ("trust_remote_code", ("trust_remote_code=True",)),
     ("tokenizers_parallelism", ("TOKENIZERS_PARALLELISM=false",)),
     ("preallocate_off", ("XLA_PYTHON_CLIENT_PREALLOCATE=false", "allow_growth=True", "set_memory_growth(")),
