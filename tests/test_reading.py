@@ -195,6 +195,12 @@ def test_people_and_private_machines_are_masked(shown: str, hidden: str) -> None
     assert hidden not in masked(shown)
 
 
+@pytest.mark.parametrize("before", range(3960, 4010, 3))
+def test_a_secret_in_an_endless_line_is_not_cut_in_two(before: int) -> None:
+    line = "x " * (before // 2) + "password=hunter22hunter22 CUDA out of memory."
+    assert not any("hunter22" in masked(piece.shown) for piece in read(line).lines)
+
+
 def test_versions_are_no_addresses() -> None:
     assert masked("nvidia-cublas-cu12==12.4.5.8 driver 10.1.243") == "nvidia-cublas-cu12==12.4.5.8 driver 10.1.243"
 

@@ -68,8 +68,15 @@ def clean(text: str) -> tuple[Line, ...]:
 
 
 def _lines(raw: str) -> list[Line]:
-    """One line, or several where it is longer than any person would write."""
-    pieces = [raw[start : start + LONGEST_LINE] for start in range(0, len(raw), LONGEST_LINE)] or [""]
+    """One line, or several where it is longer than any person would write: cut between words, because half a secret is
+    not known for one."""
+    pieces, start = [], 0
+    while len(raw) - start > LONGEST_LINE:
+        blank = raw.rfind(" ", start + LONGEST_LINE // 2, start + LONGEST_LINE)
+        stop = blank if blank > 0 else start + LONGEST_LINE
+        pieces.append(raw[start:stop])
+        start = stop
+    pieces.append(raw[start:])
     return [Line(shown := piece.strip(), without_prefixes(shown)) for piece in pieces]
 
 
