@@ -41,7 +41,9 @@ _DENIED = when_used(
     r"|before|(?<!do i )(?<!can i )(?<!how to )(?:fix\w*|solv\w+)|would|might|could|may|against|difference between"
     r"|what is|what does|mean\w* of|kein\w*"
     r"|ohne|called|named|if you|when you|you|estimat\w+|simulat\w+|will(?: probably)?|suppose|afraid|fear|expect"
-    r"|compare\w*|decides?|боюсь|wird|würde|detect\w*|report\w*|test\w*)|n't"
+    r"|compare\w*|decides?|боюсь|wird|würde|detect\w*|report\w*|about to|(?:check|test)(?:s|ed|ing)? (?:for|whether"
+    r"|if|that"
+    r"|an?))|n't"
     r"|n’t)(?: [\w'-]+){0,4} [`'(]?(?:[\w.]{1,30}\.)?$"
     r"|(?<!gpu )(?<!card )(?<!device )(?<!cuda:)\b(?:0|zero) $|(?:怕|担心|避免|防止|以免|不再|不会|听说"
     r"|据说)[^,.，。？]{0,24}$|(?:évit\w+|evitar|verhinder\w+|vermeide\w+|избеж\w+"
@@ -55,12 +57,16 @@ _ASKS = when_used(
 )
 _REPORTS = when_used(
     r"\b(?:why|how come|normal|expected|(?<!will )(?<!would )(?<!do )(?<!should )i (?:get|got|see|run|keep|always)"
-    r"|i'm getting|how (?:do i|can i|to) (?:fix|solve)|keeps?|always|every time|it (?:is|goes|runs|gets|ooms|dies"
+    r"|i'm getting|(?:fix|solution|cure|remedy|workaround|way around) for (?:the|this|my)|how (?:do i|can i"
+    r"|to) (?:fix|solve|stop my)|keeps?|always|every time|it (?:is|goes|runs|gets|ooms|dies"
     r"|always))\b",
     re.IGNORECASE,
 )
+# What stands after the last comma of a question; a question without a comma is one clause.
+_LAST_CLAUSE = when_used(r"(?:^|[,;:] | - )[^,;:]{1,400}[?？]\s{0,4}$")
 _INSISTS = when_used(
-    r"\bstill (?:goes|runs?|gets?|ooms?|dies|fails|crash\w*)\b|\b(?:out of memory|oom)\w{0,3} (?:that )?(?:i|we) "
+    r"\bstill (?:goes|runs?|gets?|ooms?|dies|fails|crash\w*)\b|\b(?:fix|solution|cure|remedy|workaround) for (?:the"
+    r"|this|my) |\b(?:out of memory|oom)\w{0,3} (?:that )?(?:i|we) "
     r"(?:get|see|have)\b",
     re.IGNORECASE,
 )
@@ -137,7 +143,7 @@ def told_shortage(lines: Sequence[Line], slow: bool) -> tuple[str, int] | None:
         for sentence in _SENTENCE.split(line.shown[:LONGEST]):
             if any(_affirmed(sentence)) and not (_OVER.search(_story(lines)) and situation(lines) is None):
                 kind = _whose(sentence, _story(lines))
-                return (kind, number) if not slow or situation(lines) else None
+                return (kind, number) if not slow or situation(lines) or _DIES.search(line.shown) else None
     story = _story(lines)
     if _HOST.search(_KILLED.sub("", story)) and _was_killed(story):
         return "killed", 0
@@ -186,6 +192,8 @@ def _affirmed(sentence: str) -> Iterator[bool]:
     if (_ASKS.match(sentence) and not _REPORTS.search(sentence)) or _GENERAL.search(sentence):
         return
     insists = _INSISTS.search(sentence)
+    if not insists and (asked := _LAST_CLAUSE.search(sentence)) and not _REPORTS.search(sentence):
+        sentence = sentence[: asked.start()]
     for found in _RAN_OUT.finditer(sentence):
         if insists or not _DENIED.search(sentence[max(0, found.start() - 60) : found.start()]):
             yield True

@@ -112,7 +112,7 @@ FORMS = (
                                   "oom-kill event", "oom_kill event", "systemd-oomd killed", "task <n>: Out Of Memory",
                                   "low on resource: memory", "crashed after using all available RAM",
                                   "killed due to the node running low on memory", "Perhaps out of memory?",
-                                  "tried to allocate more memory than is available. It has restarted",
+                                  "tried to allocate more memory than is available",
                                   "ran out-of-memory and exited", "Exceeded job memory limit",
                                   "exceeded memory limit (", "TERM_MEMLIMIT", "PBS: job killed: mem",
                                   "Memory limit exceeded (<n>",

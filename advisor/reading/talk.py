@@ -59,7 +59,8 @@ _GLAD = when_used(
     r"|hope (?:it|this)) helps\b|\bjust wanted to (?:say )?thank|\bthanks?(?: to| for) (?:the )?(?:new|great"
     r"|fix\w{0,2})\b"
     r"|\b(?:is|are) history\b|\bmarking (?:this )?as solved\b|\bsorry for the noise\b|\bsolved my\b|\bgot me from\b"
-    r"|\bgreat (?:library|work|job)\b|\bused to (?:oom|run out|crash|die)\b[^?]{0,200}$"
+    r"|\bgreat (?:library|work|job)\b|\bworks so far\b|\bnothing (?:has )?crashed\b|\bused to (?:oom|run out|crash"
+    r"|die)\b[^?]{0,200}$"
     r"|\b(?:all good|works) now,? thanks\b|不再(?:爆|oom)|больше не |vorher (?:ist|war|lief|gab)[^?]{0,80}danke"
 )
 # Documentation, tutorials, questions of general interest.
@@ -78,6 +79,9 @@ _TEACHING = when_used(
     r"|(?:^|\n)[#*| ]{0,6}(?:faq|troubleshooting|title|readme|tips?|how-?to)\b|(?:^|\n)\|[ :-]{3,40}\|"
     r"|(?:^|\n)[-*|` ]{0,4}(?:cuda )?out[- ]of[- ]memory[`*]{0,2}: (?:use|try|set|lower|reduce|decrease|see|add"
     r"|check)\b"
+    r"|\b(?:docs?|documentation|runbook|manual|wiki|rules?|policy)(?: says?:?|:) |\bfrom man \d|\bblog\b"
+    r"|\bheadline\b|\bcite\b"
+    r"|\bthesis question\b|\bwhat do the others think\b|\b\"(?:alert|expr)\":|\bis caught by\b"
     r"|\bschreiben (?:gerade )?eine doku|\bwe(?:'re| are) writing (?:the |a |our )?(?:docs?|documentation|guide)"
 )
 # The same, where a library's message is shown as an example.
@@ -107,7 +111,8 @@ _IN_CODE = when_used(
     r"|Exception)\()\w{1,40}\(f?[\"'][^\"']{0,200}[\"']\);?$"
     r"|^\w{1,30}: '[^']{0,200}',$|\bassert (?:not )?f?[\"']|[\"'] in (?:str\(|repr\(|stderr|stdout|msg"
     r"|message|text|err|e\b|output|line|log)"
-    r"|^[0-9a-f]{7,12} (?:fix|avoid|docs|add|handle|revert)\w{0,3}\b|\[W\] .{0,80}, trying \d|\bskipped \d{1,7} batch",
+    r"|^if .{1,80}: raise \w|^[0-9a-f]{7,12} (?:fix|avoid|docs|add|handle|revert)\w{0,3}\b|\[W\] .{0,80}, trying \d"
+    r"|\bskipped \d{1,7} batch",
 )
 
 
