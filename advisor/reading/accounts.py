@@ -1,18 +1,15 @@
-"""What people tell in their own words of memory that ran out: that it did, whose memory, and in what situation.
-
-Only short texts without any exception are read so. One situation is told for a text, the most particular one; which
-cause it means is for the rules to name.
+"""Whether people tell in their own words that memory ran out, and whose memory. Only short texts without any exception
+are read so. What they tell of how it came about is `told`'s to read.
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 from advisor.reading.messages import recovered, tells_no_failure
-from advisor.reading.situations import SITUATIONS
 from advisor.reading.talk import is_code
+from advisor.reading.told import situation
 
 LONGEST = 6_000
 """Characters of an account that are looked at."""
@@ -211,17 +208,3 @@ def _whose(sentence: str, story: str) -> str:
 
 def _story(lines: Sequence[Line]) -> str:
     return " ".join(line.bare for line in lines)[:LONGEST]
-
-
-def situation(lines: Sequence[Line]) -> str | None:
-    """The most particular situation that an account tells of."""
-    return _situation(_story(lines))
-
-
-@lru_cache(maxsize=2)
-def _situation(story: str) -> str | None:
-    return next((name for name, *signs in SITUATIONS if all(_tells(sign, story) for sign in signs)), None)
-
-
-def _tells(sign: str, story: str) -> bool:
-    return re.search(sign, story, re.IGNORECASE) is not None

@@ -1,7 +1,8 @@
 """What people tell of a run that ran out of memory, in their own words: what they did, what they saw, what helped.
 
 Each entry is one observation, not a cause: rules weigh it against figures and frames. English first; the commonest
-wordings of other languages stand beside it, since a text with a traceback is not put into English.
+wordings of other languages stand beside it, since a text with a traceback is not put into English. Any number of them
+may hold; what an account without a message needs is in `situations`.
 """
 
 from advisor.reading.shared_words import FAILS, GAP, NEAR, WORKS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from advisor.facts import Facts, Known, Value
 from advisor.patterns import when_used
 from advisor.reading import derived, trace
-from advisor.reading.accounts import only_spoken_of, situation, told_shortage
+from advisor.reading.accounts import only_spoken_of, told_shortage
 from advisor.reading.calls import tensor
 from advisor.reading.cleaning import Line, clean
 from advisor.reading.figures import figures, last_shape, listed_processes
@@ -115,12 +115,10 @@ def read(text: str) -> Passage:
     values: dict[str, Value] = {**told, **_settled(lines, squeezed, (first, last), described)}
     tensor_at = -1
     if said:
-        values |= {**_of_message(said, told, squeezed), "tells": tells(lines)}
+        values |= {**_of_message(said, told, squeezed), "tells": tells(lines, described and _few(told))}
         values |= _of_code(lines, first, last, values)
         if failed := tensor(lines, first, last, last_shape(squeezed.text, said)):
             values["tensor"], tensor_at = failed[0], squeezed.start(failed[1])
-    if said and described and sum(name.endswith("_bytes") for name in told) <= FEW and (told_of := situation(lines)):
-        values["told"] = told_of
     known = {f"text.{name}": Known(value, "the text") for name, value in values.items() if name in _DECLARED}
     return Passage(lines, squeezed, said, scope, told, Facts(known), tensor_at)
 
@@ -132,6 +130,11 @@ def _is_talk(lines: tuple[Line, ...], said: Said) -> bool:
     if any(line.bare.startswith("Traceback (") for line in lines):
         return False
     return is_talk(lines, shown=_RAISED.match(lines[said.line].bare) is not None)
+
+
+def _few(told: dict[str, int | float]) -> bool:
+    """Whether a text gives so few figures that it is an account rather than a message."""
+    return sum(name.endswith("_bytes") for name in told) <= FEW
 
 
 def _told(lines: tuple[Line, ...], squeezed: Squeezed) -> Said | None:

@@ -1,4 +1,7 @@
-"""Situations in which people tell that memory ran out, the most particular first. Of each, every sign must be found."""
+"""Situations in which people tell that memory ran out, the most particular first: of each, every sign must be found,
+and only one is told for a text. They are read where prose is all there is, so they need less than an observation does;
+where one means the same as an observation, it has that name. `told` gives both as `text.tells`.
+"""
 
 _GROWS = (
     r"\b(?:grow|ris(?:e|es|ing)\b|increas|climb|creep|leak)\w*|go(?:es|ing) up|more and more|eventually|slowly"
@@ -29,20 +32,20 @@ _TRAINS = (
 SITUATIONS: tuple[tuple[str, ...], ...] = (
     ("pinned", r"pin_memory|\bpinned\b|page-?locked",
      r"pin_memory=false|without pinn\w*|pin\w* off|\bwsl\w*|ulimit|memlock|gpu is (?:\w+ )?(?:empty|free)|no pinn\w*"),
-    ("workers_load_again",
+    ("worker_loads",
      r"\bspawn\b|__main__|main guard|multiprocess\w*|\bworkers?\b|process pool|\bpool\b|child process\w*",
      r"(?:each|every|all)(?: \w+){0,3} (?:worker|process|child)\w*(?: \w+){0,4} (?:load|import|re-?run|execut|tak"
      r"|hold|cop|own|has|have|appear|print)\w*|loads? (?:the |its own )?(?:\w+ )?(?:model"
      r"|weights)(?: \w+){0,2} (?:per|in each|in every|for each|for every) (?:worker|process|child)|(?:once"
      r"|one copy) per (?:worker|process)|top[- ]level code|without (?:the )?(?:main guard|if __name__)"),
-    ("restored_to_saved_device", r"torch\.load|\bresum\w+|restor\w+|load\w* (?:the )?(?:checkpoint|state)|map_location",
+    ("restores", r"torch\.load|\bresum\w+|restor\w+|load\w* (?:the )?(?:checkpoint|state)|map_location",
      r"map_location|(?:all|every|each|eight|four|two)(?: \w+){0,4} (?:ranks?|process\w*)(?: \w+){0,6} (?:gpu|cuda"
      r"|card|device):? ?0|from scratch|on top of (?:the )?model|saved from (?:cuda|gpu)|without resum\w+|first gpu"),
     ("fraction_set", r"set_per_process_memory_fraction|memory fraction|per[-_]process[-_](?:gpu_)?memory"),
     ("pool_takes_all", r"\b(?:jax|tensorflow|tf|keras|xla)\b",
      r"preallocat\w*|(?:tak|grab|reserv|allocat|claim)\w*(?: \w+){0,3} (?:all|90 ?%|75 ?%|whole|entire|everything"
      r"|nearly)|allow_growth|memory[_ ]growth|mem_fraction"),
-    ("held_by_others",
+    ("held_elsewhere",
      r"(?<!no )(?<!not )(?<!any )(?<!without )\b(?:another|someone|somebody|colleagues?|labmates?|zombie|stale"
      r"|forgotten|orphan\w*|old|other|different|second|crashed|dead|defunct)(?:'s)? (?:\w+ ){0,2}(?:process\w*"
      r"|users?|jobs?|containers?|notebooks?|scripts?|python\w*|programs?|game|ollama|comfyui|browser|instances?"
@@ -51,7 +54,7 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"|nothing (?:of mine )?(?:is )?running|before (?:i|my script) (?:even )?start",
      r"nvidia-smi|\bhold|\bholds?|\boccup\w*|\btakes?\b|\busing\b|\buses\b|\d ?gi?b|still running|is running"
      r"|gpu is shared"),
-    ("left_from_before",
+    ("rerun",
      r"(?:second|2nd|third|next|another|every other) (?:time|run|call|image|generation|training|trial|model"
      r"|execution|fold|cell|experiment)|\bre-?run\w*|\bagain\b|\btwice\b|after (?:a|an|the"
      r"|i)(?: \w+){0,2} (?:exception|ctrl-?c|interrupt\w*|crash\w*|error|oom|abort\w*|stop\w*)|previous|earlier"
@@ -60,7 +63,7 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"|trial|fold|call|image|model)(?: \w+){0,3} (?:works?|worked|fine|ok|is ok|passes|goes through)|only the first"
      r"|never freed|not freed|n't freed|n't released|still (?:shows|there|occupied|in use|full|holds|allocated)"
      r"|empty_cache|gc\.collect"),
-    ("two_models", r"(?:two|second) (?:copies|copy|instances?) of|\b(?:loaded?|loads|created?|instantiated?) (?:it "
+    ("loaded_twice", r"(?:two|second) (?:copies|copy|instances?) of|\b(?:loaded?|loads|created?|instantiated?) (?:it "
      r"|the model |the same \w+ )?twice|both (?:objects |models |copies |pipelines |of them )?(?:stay|live|remain"
      r"|are (?:kept|alive|in|on))|twice in (?:one|the same)|second copy|same (?:model|weights|checkpoint) (?:again"
      r"|twice|a second time)|second (?:from_pretrained|pipeline\(|pipeline)"),
@@ -71,7 +74,7 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"\bsav(?:e|es|ing)\b|state_dict|\bexport\w*|save_model|save_pretrained|consolidat\w*|full_state"),
     ("gathers", r"\b(?:fsdp|zero-?\s?3|zero stage 3|stage 3|stage3|sharded)\b",
      r"\bgather\w*|all-?gather|prefetch\w*|live[_ ]param\w*|unshard\w*|full param\w*"),
-    ("copies_at_checkpoint", _TRAINS, r"\b(?:sav(?:e|es|ing)|checkpoint|validation|sample images?|preview)\b",
+    ("validating", _TRAINS, r"\b(?:sav(?:e|es|ing)|checkpoint|validation|sample images?|preview)\b",
      r"\bevery \d|at step|deep-?copy|\bema\b|second (?:copy|pipeline)|\bcopy of\b|only when (?:it )?sav\w*|mid-?run"
      r"|when (?:it )?(?:saves|validates)"),
     ("kept_outputs",
@@ -83,7 +86,7 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"(?:whole|entire|full|complete) (?:\w+ )?(?:set|split|dataset|dev|test)|compute_metrics|\bmetrics?\b"
      r"|eval_accumulation|train\w*(?: \w+){0,4} (?:fine|works?|ok|passes|runs?|no problem|goes|finish\w*)"
      r"|end of (?:the |each |every )?(?:epoch|eval\w*|training)|\blogits\b|halfway|\d ?%|Trainer\b"),
-    ("gradients_on",
+    ("no_grad_absent",
      r"(?:\bno|without|forgot\w*|missing|outside|not (?:in|using|inside|under|wrapped)|n't (?:us|hav|call|wrap"
      r"|put)\w*)(?: \w+){0,4} (?:torch\.)?(?:no_grad|inference_mode)|(?:加上?|用了?|忘记|忘了"
      r"|没有?)\s{0,2}(?:torch\.)?(?:no_grad|inference_mode)|(?:\bif|once|when|as soon as|after|with|adding|wrapp\w+"
@@ -95,16 +98,16 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"| around)? [\d-]{1,6} (?:more )?epochs?|(?:each|every|with each|per) epoch[^.]{0,60}(?:more|increas|grow|ris"
      r"|higher)\w*|一直涨|越来越"),
     ("one_hot", r"one[-_ ]?hot"),
-    ("checkpointing_off",
+    ("recomputation",
      r"(?:gradient|activation)[-_ ]?checkpoint\w*\W+(?:\w+\W+){0,2}?" + _OFF
      + r"|(?:without|no|forgot\w*|not (?:us|enabl)\w+|n't (?:us|enabl|turn|switch"
      r"|activat)\w*)(?: \w+){0,2} (?:gradient|activation)[-_ ]checkpoint\w*"
      r"|(?:turn|switch|set|enabl|with|us|add)\w*[^.]{0,40}(?:gradient|activation)[-_ ]checkpoint\w*[^.]{0,60}\b" + _FITS
      + r"\b|gradient_checkpointing_enable\(\)[^.]{0,60}\b" + _FITS + r"\b"),
     ("hessian", r"\bgptq\w*|quanti[sz]\w+", r"\bhessian|cholesky|second[- ]order"),
-    ("calibrates", r"\bgptq\w*|\bawq\b|quanti[sz]\w+|smoothquant|calibrat\w*",
+    ("calibrating", r"\bgptq\w*|\bawq\b|quanti[sz]\w+|smoothquant|calibrat\w*",
      r"\bcalibrat\w*|\b\d{2,5} samples|nsamples|num_samples"),
-    ("optimizer",
+    ("stepping",
      r"optimi[sz]er(?:\.step|\W+states?|\W+step|\W+moments?)|\bexp_avg|first optimi[sz]er"
      r"|\badamw?\b[^.]{0,60}\bstates?\b|(?:forward|backward)(?: and \w+)?(?: pass\w*)? (?:works?|fine|ok|run|pass\w*"
      r"|fits?|go(?:es)? through|succeed\w*)[^.]{0,60}(?:optimi[sz]er|\.step\(|adam|\bstep\b)|(?:in|at"
@@ -114,13 +117,13 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
     ("used_on_current_device", r"\bcuda:[1-9]|(?:gpu|device|card) ?#?[1-9]\b",
      r"set_device|current device|current_device|(?:appears?|shows?|allocat\w*|context|lands?|also|suddenly"
      r"|extra)[^.]{0,50}(?:gpu|cuda|card|device):? ?0\b"),
-    ("one_device_full", _SEVERAL,
+    ("one_full", _SEVERAL,
      r"(?:gpu|card|device|cuda:?) ?#?\d (?:is |gets |runs |fills |goes |hits )?(?:completely )?(?:full|oom\w*|out"
      r"|dies|up|\d{1,6}/)|\b(?:only )?(?:the )?first (?:gpu|card|one)(?: \w+){0,2} (?:full|fills|ooms?|overflows"
      r"|dies|is full)|(?:others?|second|rest|remaining|gpu ?#?[1-9]|other (?:gpus|cards|one|three"
      r"|two))[^.]{0,50}\b(?:empty|idle|half|untouched|nothing|barely|unused|gi?b free|free|has room|have room"
      r"|hardly)|uneven\w*|unbalanced|imbalanc\w*"),
-    ("graphs", r"\bcuda[- ]?graphs?\b|graph captur\w*|captur\w* (?:the )?(?:\w+ )?graphs?|cudagraph\w*"
+    ("capturing", r"\bcuda[- ]?graphs?\b|graph captur\w*|captur\w* (?:the )?(?:\w+ )?graphs?|cudagraph\w*"
      r"|reduce-overhead"),
     ("while_serving", r"\bvllm\b|\bsglang\b|\btgi\b|text-generation-inference|\blmdeploy\b|\baphrodite\b|tensorrt-llm",
      r"starts? (?:up )?(?:fine|ok|normally|without)|after (?:some|a few|\d+|several) (?:hours?|minutes|days"
@@ -135,12 +138,12 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      + r"|longer|max_new_tokens|static ?cache|\bcache\b"),
     ("vocabulary", r"\blogits\b|\bvocab\w*|lm_head|cross[-_ ]entropy|log_?softmax|logprobs|fused (?:linear )?loss"
      r"|liger"),
-    ("eager_attention",
+    ("grows_squared",
      r"\beager\b|attention (?:matrix|matrices|scores?|mask)|quadratic\w*|(?:without|no|not"
      r"|n't)(?: \w+){0,3} (?:flash|sdpa|xformers)|(?:four|4) ?(?:times|x)[^.]{0,60}(?:length|tokens|double|twice|long)",
      r"\btokens?\b|\bseq\w*|\blength|\bprompts?\b|\bcontext\b|\bpixels?\b|\bframes?\b|\bresolution|\d{4}"
      r"|(?<!\d)\d{1,4}k\b"),
-    ("large_pictures",
+    ("large_picture",
      r"\b\d{3,4} ?[x×] ?\d{3,4}\b|\b\d{1,2}k ?[x×] ?\d{1,2}k\b|\bsatellite\b|\bwhole[- ]slide|\bresolution"
      r"|\bupscal\w*|\bvae\b|(?:large|big|huge|4k|8k|full[- ]size)(?:r)? (?:images?|pictures?|scans?|tiles?)"
      r"|\bhi-?res|\b1080p|\b720p|\b4k\b (?:image|video)|longer (?:videos?|clips?)|\d{2,4} frames"),
@@ -150,7 +153,7 @@ SITUATIONS: tuple[tuple[str, ...], ...] = (
      r"|transcripts?)|\bprefill\w*|prompt of|(?:prompts?|inputs?|documents?|contexts?)(?: \w+){0,3} (?:of|above|over"
      r"|beyond|than|with)(?: about| around)? [\d,.]{1,9} ?k?\b"),
     ("fragments", r"\bfragment\w*|reserved (?:but|by)|expandable_segments|max_split_size"),
-    ("small_card", r"(?<![\d.])[1-4] ?gi?b?(?: of)?(?: \w+)? ?(?:cards?|gpu|vram|gtx|laptop|graphics|notebook"
+    ("tiny_card", r"(?<![\d.])[1-4] ?gi?b?(?: of)?(?: \w+)? ?(?:cards?|gpu|vram|gtx|laptop|graphics|notebook"
      r"|memory)|\bgtx ?(?:[679][4-9]0|10[35]0|1630|1650)|\bmx ?\d{3}\b|\bquadro (?:p?[46]\d0|t[45]00)|\bgt ?\d{3,4}\b"),
     ("step", r"\bbatch(?:[-_ ]?size)?\b|\bbatches\b|\bbs\b|" + _TRAINS),
     ("loading", r"\bload\w*|from_pretrained|\.to\(|\.cuda\(|\bmov(?:e|ing) (?:the |it )?(?:model|pipeline)?"

@@ -8,6 +8,7 @@ from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 from advisor.reading.observations import OF_THE_RUN
 from advisor.reading.observed_machine import OF_THE_MACHINE
+from advisor.reading.situations import SITUATIONS
 
 LONGEST = 3_000
 """Characters of prose that are looked at, at the beginning and again at the end."""
@@ -26,8 +27,8 @@ _PROCESS_ROW = when_used(
 MUCH_MIB = 2048
 
 
-def tells(lines: Sequence[Line]) -> tuple[str, ...]:
-    """The names of what the text tells, in the order of the table."""
+def tells(lines: Sequence[Line], account: bool) -> tuple[str, ...]:
+    """The names of what the text tells: every observation, and of an account without figures its situation."""
     story = _story(_both(lines))
     found = [
         name
@@ -36,7 +37,22 @@ def tells(lines: Sequence[Line]) -> tuple[str, ...]:
     ]
     if "held_elsewhere" not in found and _crowded(lines):
         found.append("held_elsewhere")
-    return tuple(found)
+    within = situation(lines) if account else None
+    return tuple(dict.fromkeys(found if within is None else [*found, within]))
+
+
+def situation(lines: Sequence[Line]) -> str | None:
+    """The most particular situation that an account tells of."""
+    return _situation(" ".join(line.bare for line in lines)[: 2 * LONGEST])
+
+
+@lru_cache(maxsize=2)
+def _situation(story: str) -> str | None:
+    return next((name for name, *signs in SITUATIONS if all(_stands(sign, story) for sign in signs)), None)
+
+
+def _stands(sign: str, story: str) -> bool:
+    return re.search(sign, story, re.IGNORECASE) is not None
 
 
 def _both(lines: Sequence[Line]) -> Iterator[str]:
