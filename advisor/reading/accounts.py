@@ -34,7 +34,7 @@ _RAN_OUT = when_used(
 )
 # What stands right before a mention that tells of no failure, and sentences that only ask.
 _DENIED = when_used(
-    r"(?:\b(?:no|not|never|rid of|without|avoid\w*|prevent\w*|instead of|nor|neither|catch\w*|handl\w+|risk\w*"
+    r"(?:\b(?:no|not|never|w/o|rid of|without|avoid\w*|prevent\w*|instead of|nor|neither|catch\w*|handl\w+|risk\w*"
     r"|before|(?<!do i )(?<!can i )(?<!how to )(?:fix\w*|solv\w+)|would|might|could|may|against|difference between"
     r"|what is|what does|mean\w* of|kein\w*"
     r"|ohne|called|named|if you|when you|you|estimat\w+|simulat\w+|will(?: probably)?|suppose|afraid|fear|expect"
@@ -42,9 +42,13 @@ _DENIED = when_used(
     r"|if|that"
     r"|an?))|n't"
     r"|n’t)(?: [\w'-]+){0,4} [`'(]?(?:[\w.]{1,30}\.)?$"
-    r"|(?<!gpu )(?<!card )(?<!device )(?<!cuda:)\b(?:0|zero) $|(?:怕|担心|避免|防止|以免|不再|不会|听说"
+    r"|\b(?:colleagues?|friends?|people|forum|everyone|someone|somebody|he|she|they) (?:claims?|says?|said|told"
+    r"|thinks?|write)"
+    r"\b(?:(?!\bbut\b)[^.]){0,60}$|\b0 out of \d{1,6} [^.]{0,30}$|(?<!gpu )(?<!card )(?<!device )(?<!cuda:)\b(?:0"
+    r"|zero) $|(?:怕|如果|万一|担心"
+    r"|避免|防止|以免|不再|不会|听说"
     r"|据说)[^,.，。？]{0,24}$|(?:évit\w+|evitar|verhinder\w+|vermeide\w+|избеж\w+"
-    r"|чтобы не|больше не)(?: [\w'-]+){0,5} $",
+    r"|чтобы не|больше не)(?:,? [\w'-]+){0,6} $",
     re.IGNORECASE,
 )
 _ASKS = when_used(
@@ -104,7 +108,8 @@ _SENTENCES = when_used(
     r"|works?|fails|goes|by|from|one|ok|gives|gets|no|there|any|some|all|both|like|just|too|so|or|than|per|fine|this"
     r"|that|if|then|as|for|at|already|even|still|always|every|each|only|again|ich|und|der|die|das|mit|nicht|ist|на"
     r"|не|при|что|и|в|с|je|le|la|les|est|avec|el|los|con|que|en|no|se|o|os|um|uma|com|de|mi|sin|por|para|qué|una|une"
-    r"|sur|ma|mon|ein|auf|bei|у|меня|как|я|но|mein\w?)\b|[\u3040-\u9fff]",
+    r"|sur|ma|mon|ein|auf|bei|beim|von|zu|im|wenn|ran|out|goes|went|у|при|модели|карте|меня|как|я|но|mein\w?)\b"
+    r"|[\u3040-\u9fff]",
     re.IGNORECASE,
 )
 SENTENCE_WORDS = 3

@@ -32,7 +32,7 @@ _APPENDS = when_used(
 )
 FEW = 1
 """Figures of memory up to which a text is an account rather than a message."""
-SPOKEN = ("torch", "torch_bare", "class_only", "prose")
+SPOKEN = ("torch", "torch_bare", "class_only", "prose", "signal", "kernel_log")
 """Forms that people also write in sentences of their own."""
 _TO_HOST = when_used(r"\.(?:cpu|item|numpy|tolist)\(|\.to\(\W{0,2}cpu|\bdecode\(")
 _COMMENT = when_used(r"\s{1,40}#.*$")

@@ -58,7 +58,8 @@ _GLAD = when_used(
     r"|\bthat did it\b|\bno more oom\w{0,2}\b|\bclosing(?: this| the issue)?\.?\s{0,4}$|\b(?:in case it"
     r"|hope (?:it|this)) helps\b|\bjust wanted to (?:say )?thank|\bthanks?(?: to| for) (?:the )?(?:new|great"
     r"|fix\w{0,2})\b"
-    r"|\b(?:is|are) history\b|\bmarking (?:this )?as solved\b|\bsorry for the noise\b|\bsolved my\b|\bgot me from\b"
+    r"|\b(?:is|are) history\b|已经?解决|解决了|搞定|\bwanted to share\b|\bmarking (?:this )?as solved\b"
+    r"|\bsorry for the noise\b|\bsolved my\b|\bgot me from\b"
     r"|\bgreat (?:library|work|job)\b|\bworks so far\b|\bnothing (?:has )?crashed\b|\bused to (?:oom|run out|crash"
     r"|die)\b[^?]{0,200}$"
     r"|\b(?:all good|works) now,? thanks\b|不再(?:爆|oom)|больше не |vorher (?:ist|war|lief|gab)[^?]{0,80}danke"
@@ -74,7 +75,8 @@ _TEACHING = when_used(
     r"|\bin (?:this|the next|the last|the following) (?:tutorial|chapter|post|lesson|section|guide|video|article"
     r"|part|blog)\b"
     r"|(?:^|\n)#{0,4} ?(?:part|lesson|chapter|question|quiz) \d{1,3}\b|\bquiz\b|\binterview question|(?:^|\n)poll:"
-    r"|\bfeature request\b|\balert rule\b|\bexports? the metric\b|\btypical (?:error )?(?:message|error|output)\b"
+    r"|\bfeature request\b|\bgibt es die regel\b|\balert rule\b|\bexports? the metric\b"
+    r"|\btypical (?:error )?(?:message|error|output)\b"
     r"|\b(?:can|could) (?:someone|anyone|somebody|anybody) explain\b|\bexplain the difference\b|\bwiki page\b"
     r"|(?:^|\n)[#*| ]{0,6}(?:faq|troubleshooting|title|readme|tips?|how-?to)\b|(?:^|\n)\|[ :-]{3,40}\|"
     r"|(?:^|\n)[-*|` ]{0,4}(?:cuda )?out[- ]of[- ]memory[`*]{0,2}: (?:use|try|set|lower|reduce|decrease|see|add"
@@ -98,10 +100,25 @@ _REVIEWING = when_used(
     r"|\botherwise approved\b|\b(?:can|could) we (?:log|rename|move|catch|split|extract|add|drop|avoid)\b"
     r"|(?:^|\n)(?:pr|mr) #?\d{1,6}\b|\b(?:pull|merge) request description\b|(?:^|\n)test plan\b|\byou (?:compare"
     r"|match|catch"
-    r"|swallow)\b|\bplease (?:catch|rename|add an? (?:unit )?test)\b|\brelease notes\b|\bchange ?log\b|(?:^"
+    r"|swallow)\b|\bplease (?:catch|rename|add an? (?:unit )?test)\b|\brelease notes\b|(?:^|\n)\W{0,4}new in v?\d"
+    r"|\bchange ?log\b|(?:^"
     r"|\n)#{2,3} (?:fixed|added|changed)\b"
     r"|(?:^|\n)commit [0-9a-f]{7,40}\b|\bgit log\b|(?:^|\n)closes #\d|(?:^|\n)(?:fix|feat|chore|docs|refactor|perf"
     r"|test)(?:\([\w/-]{1,40}\))?!?: "
+)
+# Somebody who speaks of himself or asks for help, and something that happens.
+_SELF = when_used(
+    r"(?<!\w)(?:i|i'm|i've|i'd|my|mine|me|we|our|us|ich|mein\w{0,2}|mir|wir|unser\w{0,2}|je|j'ai|mon|ma|mes|nous|mi"
+    r"|mis|yo|tengo|meu"
+    r"|minha|я|мой|моя|мне|у меня|нас)(?!\w)|我|俺|咱|why|how come|warum|wieso|pourquoi|por qué|почему|为什么|为何"
+    r"|怎么|咋|help|normal|expected|solution|\bfix\b|workaround|reduce|\btips?\b|\bany (?:advice|suggest|hint"
+    r"|thoughts)|\brecommend|что делать|hilfe|求"
+)
+_EVENT = when_used(
+    r"\b(?:runs?|ran|goes|went|running|gets?|got|gives|ends?|throws?|always|keeps?|suddenly|immediately|since|after"
+    r"|crash\w{0,3}"
+    r"|dies|died|fails?|failed|killed|ooms|oomed|stops|exploded?s?|blows|when|while|as soon as|despite|although|though"
+    r"|but|even)\b|爆|报错|崩|跑|läuft|lief|geht|bricht|stürzt|obwohl|вылетает|падает|aunque|bien que"
 )
 # A mention that stands in code: what a test raises or expects, what a program looks for or prints.
 _IN_CODE = when_used(
@@ -136,4 +153,12 @@ def is_talk(lines: Sequence[Line], shown: bool) -> bool:
         return _SHOWING.search(text) is not None
     if _TEACHING.search(text) or _REVIEWING.search(text) or _BUYING.search(text):
         return True
+    if _asks_in_general(text):
+        return True
     return _GLAD.search(text) is not None and _UNSOLVED.search(text) is None
+
+
+def _asks_in_general(text: str) -> bool:
+    """Whether a text ends in a question, nobody speaks of himself or of trouble, and nothing happens in it."""
+    ended = text.rstrip(" )\n")[-1:] in ("?", "？")
+    return ended and not _SELF.search(text) and not _EVENT.search(text)
