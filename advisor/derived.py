@@ -38,6 +38,8 @@ SMALL_STEPS: dict[str, Value] = {"gradient_checkpointing": True, "batch_size": 1
 CHECKPOINTED: dict[str, Value] = {"adapters": "none", **SMALL_STEPS}
 FLOAT32_TRAINING: dict[str, Value] = {"dtype": "float32", "mixed_precision": "bf16"}
 """Weights that keep every update. The products take the same memory in fp16."""
+SHARDED: dict[str, Value] = {**CHECKPOINTED, **FLOAT32_TRAINING, "quantization": "none"}
+"""What several devices would share when all weights are trained."""
 VERSION = "transformers.version"
 EXPERTS_AT_ONCE = Version("5.0")
 """From here on all experts of a layer are computed in one call, unless the setup says otherwise."""
@@ -239,12 +241,12 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
         return _known(math.ceil(found[1]) if found else None, "nothing is compiled, or nothing is known to be gained")
 
     def sharded() -> Fact:
-        there = predictions.estimate(setup.changed({**FLOAT32_TRAINING, "adapters": "none"})).memory
-        parts = [there.weights_bytes, there.gradients_bytes, there.optimizer_bytes]
-        sizes, count = [part for part in parts if part is not None], machine.count("gpu.count")
-        return _known(
-            sum(sizes) // count if count and len(sizes) == len(parts) else None, "no size or no number of GPUs"
-        )
+        there = predictions.estimate(setup.changed(SHARDED)).memory
+        return _known(spread.shard(machine, there), "no size or no number of GPUs")
+
+    def sharded_fits() -> Fact:
+        there = predictions.estimate(setup.changed(SHARDED)).memory
+        return _known(spread.shard_fits(machine, there), "no size or no number of GPUs")
 
     return {
         **batch_facts.batches(predictions.largest_batch, load, setup),
@@ -258,6 +260,7 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
         "estimate.float32_training_fits": fits(FLOAT32_TRAINING),
         "estimate.fp16_adapters_fit": fits({"adapters": "lora", "dtype": "float16", "mixed_precision": "fp16"}),
         "estimate.sharded_float32_bytes": Deferred(sharded),
+        "estimate.sharded_training_fits": Deferred(sharded_fits),
         "estimate.adapters_fit": fits({"adapters": "lora", **SMALL_STEPS}),
         "estimate.small_steps_fit": fits(SMALL_STEPS),
         "estimate.compile_break_even_calls": Deferred(calls),

@@ -261,6 +261,7 @@ ESTIMATE = _declare(
         C,
         "float32 weights, gradients and states of full training, shared among all GPUs",
     ),
+    ("estimate.sharded_training_fits", F, "such a share fits on one GPU, with one sequence and checkpoints beside it"),
     ("estimate.fp16_adapters_fit", F, "the setup would fit with adapters over float16 weights"),
     ("estimate.eight_bit_states_fit", F, "all weights can be trained so with 8-bit states on the device"),
     ("estimate.adapters_fit", F, "adapters over the weights as they are fit, with checkpoints and single sequences"),

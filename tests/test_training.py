@@ -193,6 +193,20 @@ def test_several_gpus_are_named_and_nothing_of_them_is_a_step(capsys: pytest.Cap
     assert {knob for step in plan["steps"] for knob in step["change"]} <= {"gradient_checkpointing", "batch_size"}
 
 
+@pytest.mark.parametrize(
+    ("machine", "model", "shared"),
+    [("8x-h100", "llama-3.1-8b", True), ("8x-h100", "llama-3.1-70b", False), ("2x-rtx-4090", "llama-3.1-8b", False)],
+)
+def test_sharding_is_named_where_a_share_of_all_weights_fits(
+    machine: str, model: str, shared: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = rules(diagnosed(machine, model, "--set", "adapters=lora", capsys=capsys), "notes")
+    assert ("adapters-where-gpus-may-share-all-weights" in names) is shared
+    names = rules(diagnosed(machine, model, capsys=capsys), "notes")
+    whole = {"adapters-where-gpus-may-share-all-weights", "weights-trained-whole-on-one-of-several-gpus"}
+    assert bool(whole & names) is shared
+
+
 @pytest.mark.parametrize("words", [("qwen2.5-0.5b",), ("llama-3.1-8b", "--set", "adapters=lora")])
 def test_a_model_that_fits_on_one_of_several_gpus_is_copied(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]

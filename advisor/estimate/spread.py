@@ -4,6 +4,7 @@ import math
 
 from advisor.estimate.room import QUANTIZED_SHARE
 from advisor.facts import Facts
+from advisor.plan import Memory
 from advisor.setup import Setup
 
 EQUAL_FREE_SHARE = 0.8
@@ -45,3 +46,20 @@ def shares(machine: Facts, setup: Setup, weights: int | None) -> tuple[str, ...]
     allowance = BLOCK_ALLOWANCE / (QUANTIZED_SHARE if setup.quantization not in (None, "none") else 1.0)
     shares = (min(size, weights * allowance * size / sum(sizes)) for size in sizes)
     return tuple(f"{index}={share / 2**30:.1f}GiB" for index, share in enumerate(shares))
+
+
+def shard(machine: Facts, training: Memory) -> int | None:
+    """Bytes of weights, gradients and optimizer states on each device when all devices share them evenly."""
+    parts = (training.weights_bytes, training.gradients_bytes, training.optimizer_bytes)
+    known, count = [part for part in parts if part is not None], machine.count("gpu.count")
+    return sum(known) // count if count and len(known) == len(parts) else None
+
+
+def shard_fits(machine: Facts, training: Memory) -> bool | None:
+    """Whether such a share fits on a device beside the activations of its own sequences. Layers that are gathered while
+    they are computed, and buffers of the exchange, are not counted."""
+    parts = (shard(machine, training), training.activation_peak_bytes, training.overhead_bytes)
+    known = [part for part in parts if part is not None]
+    if training.available_bytes is None or len(known) < len(parts):
+        return None
+    return sum(known) <= training.available_bytes

@@ -2,6 +2,7 @@
 
 from advisor.estimate import spread
 from advisor.facts import Facts, Known
+from advisor.plan import Memory
 from advisor.setup import Setup
 
 GIB = 2**30
@@ -45,3 +46,30 @@ def test_shares_follow_the_free_memory_and_never_exceed_it() -> None:
 def test_full_devices_hold_nothing_and_divide_nothing() -> None:
     assert spread.machines(devices(0, 0), 5) is None
     assert spread.shares(devices(0), Setup(), 5) is None
+
+
+def training(available: int | None = 12 * GIB, gradients: int | None = 16 * GIB) -> Memory:
+    return Memory(
+        weights_bytes=16 * GIB,
+        kv_cache_bytes=0,
+        kv_cache_peak_bytes=0,
+        activation_peak_bytes=GIB,
+        overhead_bytes=GIB,
+        total_bytes=66 * GIB,
+        available_bytes=available,
+        fits=False,
+        gradients_bytes=gradients,
+        optimizer_bytes=32 * GIB,
+    )
+
+
+def test_a_share_of_training_is_what_all_devices_divide() -> None:
+    assert [spread.shard(devices(*[GIB] * count), training()) for count in (2, 8)] == [32 * GIB, 8 * GIB]
+    assert spread.shard(Facts(), training()) is None
+    assert spread.shard(devices(1, 1), training(gradients=None)) is None
+
+
+def test_a_share_fits_beside_the_activations() -> None:
+    eight = devices(*[GIB] * 8)
+    assert [spread.shard_fits(eight, training(size)) for size in (10 * GIB, 10 * GIB - 1, None)] == [True, False, None]
+    assert spread.shard_fits(eight, training(gradients=None)) is None
