@@ -28,6 +28,8 @@ FORMS = (
     "Authorization: {s}", "X-Api-Key: {s}", "x-auth-token: {s}", "Bearer {s}", "Basic {s}=", "https://bob:{s}@git/x",
     "https://{s}@git/x", "postgres://bob:{s}@10.0.0.5:5432/x", "bob:{s}@database", "https://hub/x?token={s}",
     "s3://bucket/x?X-Amz-Signature={s}", "Passwort: {s}", "contraseña: {s}", "mot de passe : {s}", "пароль: {s}",
+    "os.environ['HF_TOKEN'] = '{s}'", 'os.environ.setdefault("HF_TOKEN", "{s}")', 'wandb.login(key="{s}")', "pw={s}",
+    'login("hf_{s}")', "Password for bob: {s}", "redis://:{s}@cache:6379", "Server=db;User Id=bob;Password={s};",
     "密码:{s}", "wandb login {s}", "hf_{s}", "ghp_{s}{s}", "github_pat_{s}{s}", "sk-{s}", "pat_{s}", "jwt={s}",
 )  # fmt: skip
 PLACES = (
@@ -36,7 +38,9 @@ PLACES = (
     "C:\\Users\\{n} maria\\y", "\\\\{n}\\share\\x", "\\\\nas\\share\\{n}", "{n}@example.org", "{n}@bigbox:~$",
     "user={n}", "--user {n}", "username: {n}", "host: {n}", "hostname={n}", "MASTER_ADDR={n}", "host {n}-17",
     "[{n}]:29500", "{n}-node-7:29500", "gpu-{n}.corp.com", "{n}.internal", "on node {n}01", "https://{n}.corp.com/x",
-    "{n}.cluster-1.local",
+    "{n}.cluster-1.local", "logged in as: {n} ({n}-org)", "uid=1000({n})", "whoami: {n}", "scp {n}@10.2.3.4:/x",
+    "/data/{n}/x", "cd ~{n} ", "addresses of ({n}, 29500)", "JOB 123 ON {n} CANCELLED", "{n}:123:456 [0] NCCL INFO x",
+    "nodelist={n}[001-004]", "host      : {n}",
 )  # fmt: skip
 ADDRESSES = (
     "{a}.{b}.{c}.{d}", "{a}.{b}.{c}.{d}:29500", "http://{a}.{b}.{c}.{d}/x", "ip={a}.{b}.{c}.{d}", "tcp://{a}.{b}.{c}.{d}:1",
@@ -56,6 +60,8 @@ PLAIN = (
     "host memory, node 0 of 4, GPU 0, cuda:0; host: 31.2 GiB free", "0x7f12ab34cd56", "forward pass: 1.2s, pass 2",
     "Killed process 4242 (python) total-vm:98765432kB, anon-rss:61234567kB", "attn = q@k.transpose(-2,-1)",
     "https://huggingface.co/docs/transformers/perf_infer_gpu_one#flashattention-2", "expandable_segments:True",
+    "weights/hf_loader.py", "[StatusCode.INTERNAL]", "tok.pad_token = tok.eos_token", "[[Node: a_5/Encoder/x_0/Softmax",
+    "x.query_key_value = peft.LoraModel(c, x.query_key_value)", 'from_preset("hf://google/gemma-2-27b-it")',
     "python -m torch.distributed.run --nproc_per_node 8 train.py --batch-size 4", "http://127.0.0.1:8000",
 )  # fmt: skip
 

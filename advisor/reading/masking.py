@@ -15,7 +15,7 @@ HIDDEN = "***"
 _PLAIN = when_used(
     "|".join(
         (
-            r"\b(?:hf|api_org)_[A-Za-z0-9]{6,}",
+            r"\b(?:hf|api_org)_(?:(?=[a-z]{0,40}[A-Z0-9])[A-Za-z0-9]{6,}|[a-z]{20,})|(?<=\([\"'])hf_\w{6,}(?=[\"']\))",
             r"\b(?:sk|pk|rk|or)-(?:[A-Za-z0-9]+-)?[A-Za-z0-9_-]{8,}",
             r"\b(?:gh[pousr]_[A-Za-z0-9]{10,}|github_pat_[A-Za-z0-9_]{10,}|glpat-[A-Za-z0-9_-]{10,})",
             r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}",
@@ -40,7 +40,7 @@ _RANDOM = when_used(
 """Long runs that nobody spells: digests, keys. Names of kernels and classes have few digits or hyphens between."""
 
 _WORDS = (
-    r"pass(?:word|wd|wort|phrase|code)|(?<![a-z])pwd|pgpass\w{0,8}|passwort|kennwort|contrase(?:n|ñ)a|mot\sde\spasse|senha"
+    r"pass(?:word|wd|wort|phrase|code)|(?<![a-z])pwd?(?![a-z])|pgpass\w{0,8}|passwort|kennwort|contrase(?:n|ñ)a|mot\sde\spasse|senha"
     r"|парол[ья]|密码|パスワード|secret(?:[-_ ]?(?:access)?[-_ ]?key)?|credentials?"
 )
 _SAYS_KEY = (
@@ -51,14 +51,18 @@ _QUOTE = r"\\?[\"'`]"
 _QUOTED = r"""(?:\\["'`][^"'`\n]{1,400}|"(?:\\.|[^"\\\n]){1,400}|'(?:\\.|[^'\\\n]){1,400}|`[^`\n]{1,400})"""
 _IS = r"(?:=>|:=|->|==?|:)"
 _NAMED_PASS = when_used(
-    rf"((?:{_WORDS})(?:[-_ ](?:value|string|base))?{_QUOTE}?\s{{0,3}}{_IS}\s{{0,3}})"
+    rf"((?:{_WORDS})(?:[-_ ](?:value|string|base)|\sfor\s\S{{1,80}}?)?{_QUOTE}?\]?\s{{0,3}}{_IS}\s{{0,3}})"
     rf"({_QUOTED}|(?![\"'`])\S{{1,400}})",
     re.IGNORECASE,
 )
 _NAMED = when_used(
-    rf"((?:{_SAYS_KEY}|(?<![A-Za-z])[A-Z]{{2,20}}_KEY)(?:[-_](?:value|string))?{_QUOTE}?\s{{0,3}}{_IS}\s{{0,3}})"
+    rf"((?:{_SAYS_KEY}|(?-i:(?<![A-Za-z])[A-Z]{{2,20}}_KEY))(?:[-_](?:value|string))?{_QUOTE}?\]?\s{{0,3}}{_IS}\s{{0,3}})"
     rf"({_QUOTED}|[^\s\"'`,;&)\]}}]{{1,400}})",
     re.IGNORECASE,
+)
+_PAIRED = when_used(
+    r"([\"'][A-Z_]{0,40}(?:TOKEN|KEY|SECRET|PASSWORD|PASS)[\"'],\s{0,2}[\"'])([^\"'\n]{1,400})"
+    r"|(\bkey[\"']?\s{0,3}[=:]\s{0,3}[\"'])(?=[^\"'\s._]{0,80}\d)(?=[^\"'\s._]{0,80}[A-Za-z])([^\"'\s._]{8,400})"
 )
 _OPTION = when_used(
     rf"((?<!\S)--?[a-z][\w-]{{0,40}}?(?:{_WORDS}|{_SAYS_KEY}|[-_]key|pat)\s{{1,3}}|(?<!\S)--(?:pass|key|pat)\s{{1,3}}"
@@ -93,7 +97,7 @@ _URL = when_used(
 _PAIR = when_used(r"(?<![\w/:])[\w.-]{1,64}:[^\s@/:]{3,64}@(?=[\w.-])")
 
 _NO_SECRET = when_used(
-    r"[\"'`]?(?:(?:none|null|true|false|str|int|bool|ids?|length|type)(?![\w-])|$|\{|<|\[|\(|\*\*\*|tensor\("
+    r"[\"'`]?(?:(?:none|null|true|false|str|int|bool|ids?|length|type|\w{1,30}\.\w{3}_token(?:_id)?)(?![\w-])|$|\{|<|\[|\(|\*\*\*|tensor\("
     r"|[+-]?\d{1,6}(?:[.,]\d{1,9})?(?:\s?(?:[kmgt]i?b|[num]?s|%|x))?(?:$|[,;)\]}/]))",
     re.IGNORECASE,
 )
@@ -127,6 +131,11 @@ def _hidden(value: str) -> str:
     """A quoted value keeps its first quote; the last one was not taken."""
     quote = re.match(_QUOTE, value)
     return f"{quote[0] if quote else ''}{HIDDEN}"
+
+
+def _mask_paired(found: re.Match[str]) -> str:
+    """The value beside a variable's name, or of a bare `key` where no weight can be called so."""
+    return f"{found[1] or found[3]}{HIDDEN}"
 
 
 def _mask_option(found: re.Match[str]) -> str:
@@ -184,11 +193,12 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Put], ...] = (
     (("@",), _PAIR, f"{HIDDEN}@"),
     (("mysql", "mariadb", "sshpass", "redis", "curl", "wget", "psql", "mongo", "docker", "smbclient"), _LOGIN,
      _mask_login),
-    (("pass", "pwd", "secret", "credential", "kennwort", "contrase", "senha"), _NAMED_PASS, _mask_password),
+    (("pass", "pw", "secret", "credential", "kennwort", "contrase", "senha"), _NAMED_PASS, _mask_password),
     (("pass", "key", "token", "sig", "session", "auth", "jwt", "webhook"), _NAMED, _mask_value),
-    (("pass", "pwd", "secret", "credential", "key", "token", "sig", "session", "auth", "jwt", "webhook", "pat",
+    (("token", "key", "secret", "pass"), _PAIRED, _mask_paired),
+    (("pass", "pw", "secret", "credential", "key", "token", "sig", "session", "auth", "jwt", "webhook", "pat",
       "kennwort", "contrase", "senha"), _OPTION, _mask_option),
-    (("pass", "pwd", "secret", "credential", "key", "token", "kennwort", "contrase", "senha"), _SPOKEN, _mask_spoken),
+    (("pass", "pw", "secret", "credential", "key", "token", "kennwort", "contrase", "senha"), _SPOKEN, _mask_spoken),
     (("-p", "-u", "-a"), _SHORT_OPTION, rf"\1{HIDDEN}"),
     (("",), _RANDOM, _mask_random),
 )  # fmt: skip

@@ -27,7 +27,8 @@ _MAC = when_used(r"(?<![\w:-])[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){
 _UUID = when_used(r"\b(?:(?:GPU|MIG)-)?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
 _MAIL = when_used(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,3}\.[\w-]{2,63}(?![\w(-])")
 _PROMPT = when_used(
-    r"\b[\w.-]{1,32}@[\w-]{1,63}(?=:[~/]| [~/$#]|[$#])|\b[\w.-]{2,32}@(?=[\w-]{0,60}[\d-])[A-Za-z][\w-]{1,63}\b"
+    r"\b[\w.-]{1,32}@[\w-]{1,63}(?=:[~/]| [~/$#]|[$#])"
+    r"|\b[\w.-]{2,32}@\d{1,3}(?:\.\d{1,3}){3}|\b[\w.-]{2,32}@(?=[\w-]{0,60}[\d-])[A-Za-z][\w-]{1,63}\b"
 )
 
 _KNOWN = (
@@ -48,13 +49,11 @@ _MAYBE = (
     r"net|local|io|ai|dev|app|home|private|cluster|cloud|site|online|tech|info|co|me|us|ca|se|es|it|pl|at|be|dk|fi|no"
     r"|cz|in|il|sg|hk|tw|tr|ir|ua|za|mx"
 )
-_DOMAIN = when_used(
-    rf"(?<![\w./@\\-])(?:[a-z0-9][\w-]{{0,62}}\.){{1,6}}(?:({_SURE})|{_MAYBE})(?![\w(=\[-]|\.\w)", re.IGNORECASE
-)
+_DOMAIN = when_used(rf"(?<![\w./@\\-])(?:[A-Za-z0-9][\w-]{{0,62}}\.){{1,6}}(?:({_SURE})|{_MAYBE})(?![\w(=\[-]|\.\w)")
 _KEYED_HOST = when_used(
     r"(\b(?:host(?:[-_ ]?names?)?|node(?:[-_ ]?(?:name|list))?|nodes|server|master[-_]?addr(?:ess)?|addr(?:ess)?|peer"
-    r"|endpoint|remote|pod|machine[-_ ]?name|slurm\w{0,20}(?:node\w{0,12}|host))[\"']?(?:(\s{0,3}[=:]\s{0,2})[\"'\[]?"
-    r"|\s{1,2}[\"'\[]?))([A-Za-z0-9][\w.-]{1,100})",
+    r"|endpoint|remote|pod|machine[-_ ]?name|slurm\w{0,20}(?:node\w{0,12}|host))[\"']?(?:(\s{0,12}[=:]\s{0,2})[\"'\[]?"
+    r"|\s{1,2}[\"'\[]?))([A-Za-z0-9][\w.-]{1,100}(?:\[[\d,-]{1,100}\])?)(?![\w.-]*/)",
     re.IGNORECASE,
 )
 _NO_HOST = when_used(
@@ -70,6 +69,11 @@ _NODE = when_used(
 )
 _AT_PORT = when_used(r"(?<![\w./-])[A-Za-z]\w{0,30}(?:-\w{1,30}){1,6}(?=:\d{4,5}\b)")
 _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_TOLD_HOST = when_used(
+    r"(?<=addresses of \()[\w.-]{1,100}|(?<= ON )\S{1,100}(?= CANCELLED)"
+    r"|(?<![\w.-])[A-Za-z][\w.-]{0,100}(?=:\d{1,8}:\d{1,8} \[\d{1,3}\] )"
+)
+"""Where torch, Slurm and NCCL name a machine."""
 _SYSLOG = when_used(
     rf"((?:^|\n)(?:(?:{_MONTHS}) [ \d]\d \d\d:\d\d:\d\d"
     r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.+:Z-]{0,20}) )([A-Za-z][\w.-]{1,80})(?= [\w./-]{1,40}(?:\[\d{1,9}\])?: )"
@@ -78,12 +82,13 @@ _USER = when_used(
     r"((?<![\w.])(?:user(?:[-_ ]?name)?|login|logname|e-?mail|account|owner)"
     r"[\"']?(?:\s{0,2}[=:]\s{0,2}[\"']?|\s{1,2}[\"']))"
     r"([A-Za-z][^\s\"',;)\]}]{0,80})"
-    r"|((?<!\S)--?user(?:[-_]?name)?\s{1,2})([^\s\"']{1,80})",
+    r"|((?<!\S)--?user(?:[-_]?name)?\s{1,2}|\b(?:logged|signed) in as:?\s{1,2}|\bwhoami:?\s{1,2}|\b[ug]id=\d{1,9}\()"
+    r"([^\s\"')]{1,80}(?:\s\([^()\s]{1,80}\))?)",
     re.IGNORECASE,
 )
 
 _NAME = r"[^\\/\s\"':,;)\]}>|]{1,80}"
-_WINDOWS = r"(?:[A-Za-z]:|\\{1,2}\?)?[\\/]{1,2}(?:Users|Documents and Settings)[\\/]{1,2}"
+_WINDOWS = r"(?:[A-Za-z]:|/mnt/[a-z]|\\{1,2}\?)?[\\/]{1,2}(?:Users|Documents and Settings)[\\/]{1,2}"
 _WINDOWS_HOME = when_used(rf"(?<!\w){_WINDOWS}(?:[^\\/\n\"':;<>|]{{1,60}}(?=[\\/])|{_NAME})", re.IGNORECASE)
 """A name with spaces reaches to the next separator; without one, its first word is taken."""
 _HOME = when_used(
@@ -91,9 +96,10 @@ _HOME = when_used(
     re.IGNORECASE,
 )
 _ROOT = when_used(r"(?<![\w.*/-])/root(?=[/\s\"',:;)]|$)")
-_TILDE = when_used(r"(?<![\w~/.*])~[A-Za-z][\w.-]{0,31}(?=[\\/])")
+_TILDE = when_used(r"(?<![\w~/.*])~[A-Za-z][\w.-]{0,31}(?=[\\/\s\"']|$)")
 _OWN_SHARE = when_used(
-    rf"((?<![\w.*])/(?:mnt/|data/)?(?:scratch|gscratch|netscratch|projects?|proj|lustre|gpfs|beegfs|nfs|fsx|u|nas|work)/)"
+    rf"((?<![\w.*])/(?:mnt/|data/)?(?:scratch|gscratch|netscratch|projects?|proj|lustre|gpfs|beegfs|nfs|fsx|u|nas|work"
+    rf"|data|storage|cluster)/)"
     rf"(?!shared?/|\*\*\*){_NAME}(?=/)"
 )
 _SHARE = when_used(r"(?<![\\:\w])\\{2,4}[A-Za-z][\w.-]{0,62}(?:\\{1,2}[^\\\s\"'<>|,;)]{1,80}){1,30}")
@@ -126,7 +132,7 @@ def _is_known(host: str) -> bool:
 def _mask_url(found: re.Match[str]) -> str:
     """The scheme and the path stay; what a question mark begins may hold a signature."""
     scheme, host, path, asked = found.groups()
-    shown = host if _is_known(host) or scheme.lower().startswith("file:") else HIDDEN
+    shown = host if _is_known(host) or scheme.lower().startswith(("file:", "hf:")) else HIDDEN
     return f"{scheme}{shown}{path}{'?' + HIDDEN if asked else ''}"
 
 
@@ -168,12 +174,14 @@ STEPS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Put], ...] = (
     (tuple(f".{ending}" for ending in f"{_SURE}|{_MAYBE}".split("|")), _DOMAIN, _mask_domain),
     (("ip-", "ec2-", "node", "dgx", "compute", "nid", "srv", "login", "worker", "head"), _NODE, HIDDEN),
     (("-",), _AT_PORT, HIDDEN),
-    (("user", "login", "logname", "mail", "account", "owner"), _USER, _mask_user),
+    (("addresses of (", " cancelled", "] "), _TOLD_HOST, HIDDEN),
+    (("user", "login", "logname", "mail", "account", "owner", " in as", "whoami", "uid=", "gid="), _USER, _mask_user),
     (("users", "documents and settings"), _WINDOWS_HOME, "~"),
     (("/home", "/user", "/people", "/accounts", "/student", "/staff"), _HOME, "~"),
     (("/root",), _ROOT, "~"),
     (("~",), _TILDE, "~"),
-    (("scratch/", "proj", "lustre/", "gpfs/", "beegfs/", "nfs/", "fsx/", "/u/", "nas/", "work/"), _OWN_SHARE,
+    (("scratch/", "proj", "lustre/", "gpfs/", "beegfs/", "nfs/", "fsx/", "/u/", "nas/", "work/", "data/",
+      "storage/", "cluster/"), _OWN_SHARE,
      rf"\1{HIDDEN}"),
     (("\\\\",), _SHARE, rf"\\\\{HIDDEN}"),
 )  # fmt: skip
