@@ -101,6 +101,9 @@ _NO_SECRET = when_used(
     r"|[+-]?\d{1,6}(?:[.,]\d{1,9})?(?:\s?(?:[kmgt]i?b|[num]?s|%|x))?(?:$|[,;)\]}/]))",
     re.IGNORECASE,
 )
+_KEYS = when_used(
+    r"api|access|secret|private|account|auth|license|sign|encrypt|storage|ssh|wandb|--?key", re.IGNORECASE
+)
 _NO_PASSWORD = when_used(r"[\"'`]?(?:(?:none|null|true|false|str|bool)(?![\w-])|$|\*\*\*)", re.IGNORECASE)
 _PLAIN_WORD = when_used(r"[\"'`]?[A-Za-z]{1,12}[\"'`.,;:!?)]{0,3}$")
 _WORDS_AFTER = frozenset({
@@ -118,8 +121,10 @@ _Put = str | Callable[[re.Match[str]], str]
 
 
 def _mask_value(found: re.Match[str]) -> str:
-    """Values that cannot be secrets (numbers of tokens, types, None) stay readable."""
-    return found[0] if _NO_SECRET.match(found[2]) else f"{found[1]}{_hidden(found[2])}"
+    """Values that cannot be secrets (numbers of tokens, types, None) stay readable, and so does a sentence that goes on
+    about tokens behind a colon."""
+    prose = re.search(r"token:\s{1,3}$", found[1], re.IGNORECASE) and re.match(r"[a-z]{1,12}$|[bf]p?\d\d?$", found[2])
+    return found[0] if prose or _NO_SECRET.match(found[2]) else f"{found[1]}{_hidden(found[2])}"
 
 
 def _mask_password(found: re.Match[str]) -> str:
@@ -139,6 +144,10 @@ def _mask_paired(found: re.Match[str]) -> str:
 
 
 def _mask_option(found: re.Match[str]) -> str:
+    """`--input_key messages` names a column; another key of a plain word is none either."""
+    column = re.search(r"key\s{1,3}$", found[1], re.IGNORECASE) and not _KEYS.search(found[1])
+    if column and _PLAIN_WORD.match(found[2]):
+        return found[0]
     return found[0] if _NO_SECRET.match(found[2]) else f"{found[1]}{_hidden(found[2])}"
 
 

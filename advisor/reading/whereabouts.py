@@ -9,9 +9,7 @@ HIDDEN = "***"
 _Put = str | Callable[[re.Match[str]], str]
 
 _FOUR = r"(?:\d{1,3}\.){3}\d{1,3}"
-_IPV4 = when_used(
-    rf"(\b(?:[A-Za-z+_]{{2,30}}[ :=-]{{1,3}}|[=<>~!]=\s?|\bv))?(?<![\d.])({_FOUR})(?![\d]|\.\d)(:\d{{1,5}})?"
-)
+_IPV4 = when_used(rf"(\b(?:[\w+-]{{2,40}}[ :=-]{{1,3}}|[=<>~!]=\s?|\bv))?(?<![\d.])({_FOUR})(?![\d]|\.\d)(:\d{{1,5}})?")
 _RELEASES = re.compile(
     r"[=<>~!]=|^v|version|release|driver|cuda|cudnn|cublas|nccl|rocm|torch|tensorrt|onnx|nvidia|toolkit|firmware|cu\d|lib|hip"
     r"|triton|flash|runtime",
@@ -37,6 +35,8 @@ _KNOWN = (
     "microsoft.com", "aka.ms", "amd.com", "intel.com", "apple.com", "tensorflow.org", "pypi.org", "pythonhosted.org",
     "anaconda.com", "anaconda.org", "conda.io", "wandb.ai", "vllm.ai", "ray.io", "arxiv.org", "llvm.org", "kernel.org",
     "colab.research.google.com", "kaggle.com", "deepspeed.ai", "lightning.ai", "openxla.org", "onnxruntime.ai",
+    "nist.gov", "pydantic.dev", "flashinfer.ai", "docker.io", "docker.com", "ghcr.io", "modelscope.cn", "gitlab.com",
+    "conda-forge.org", "openai.com", "ubuntu.com", "debian.org",
 )  # fmt: skip
 """Sites that error messages point to."""
 _URL = when_used(
@@ -58,7 +58,7 @@ _KEYED_HOST = when_used(
 )
 _NO_HOST = when_used(
     r"(?:v?\d[\d.,]{0,20}(?:\s?[kmgt]i?b|m?s|%)?|0x[0-9a-f]+|localhost|none|null|true|false|cpu|cuda|gpu|memory|ram|out"
-    r"|rank|\w{1,12}(?:error|warning|exception))$",
+    r"|rank|connection|\w{1,12}(?:error|warning|exception))$",
     re.IGNORECASE,
 )
 _BRACKETED = when_used(r"\[(?=[^\]\s]{0,100}[A-Za-z])[\w.:-]{2,100}\](?=:\d{2,5}\b)")
@@ -76,7 +76,8 @@ _TOLD_HOST = when_used(
 """Where torch, Slurm and NCCL name a machine."""
 _SYSLOG = when_used(
     rf"((?:^|\n)(?:(?:{_MONTHS}) [ \d]\d \d\d:\d\d:\d\d"
-    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.+:Z-]{0,20}) )([A-Za-z][\w.-]{1,80})(?= [\w./-]{1,40}(?:\[\d{1,9}\])?: )"
+    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[\d.+:Z-]{0,20}) )"
+    r"(?!(?:TRACE|DEBUG|INFO|WARN|ERR|CRIT|FATAL))([A-Za-z][\w.-]{1,80})(?= [\w./-]{1,40}(?:\[\d{1,9}\])?: )"
 )
 _USER = when_used(
     r"((?<![\w.])(?:user(?:[-_ ]?name)?|login|logname|e-?mail|account|owner)"
@@ -100,7 +101,7 @@ _TILDE = when_used(r"(?<![\w~/.*])~[A-Za-z][\w.-]{0,31}(?=[\\/\s\"']|$)")
 _OWN_SHARE = when_used(
     rf"((?<![\w.*])/(?:mnt/|data/)?(?:scratch|gscratch|netscratch|projects?|proj|lustre|gpfs|beegfs|nfs|fsx|u|nas|work"
     rf"|data|storage|cluster)/)"
-    rf"(?!shared?/|\*\*\*){_NAME}(?=/)"
+    rf"(?!shared?/|(?:c10|aten|torch|pytorch|src|conda|env)/|\*\*\*){_NAME}(?=/)"
 )
 _SHARE = when_used(r"(?<![\\:\w])\\{2,4}[A-Za-z][\w.-]{0,62}(?:\\{1,2}[^\\\s\"'<>|,;)]{1,80}){1,30}")
 
@@ -147,9 +148,13 @@ def _mask_domain(found: re.Match[str]) -> str:
 
 
 def _mask_keyed(found: re.Match[str]) -> str:
-    """Behind `=` any name; behind a blank only one with a digit or a hyphen, for `host memory` is none."""
+    """Behind `=` any name; behind a blank only one with a digit, for `host memory` is none."""
     before, told, name = found.groups()
-    if _NO_HOST.match(name) or (not told and not re.search(r"[A-Za-z].{0,100}[\d-]|[\d-].{0,100}[A-Za-z]", name)):
+    if (
+        _NO_HOST.match(name)
+        or _is_known(name)
+        or (not told and not re.search(r"[A-Za-z].{0,100}\d|\d.{0,100}[A-Za-z]", name))
+    ):
         return found[0]
     return f"{before}{HIDDEN}"
 
