@@ -57,7 +57,8 @@ _ASKS = when_used(
     re.IGNORECASE,
 )
 _REPORTS = when_used(
-    r"\b(?:why|how come|normal|expected|(?<!will )(?<!would )(?<!do )(?<!should )i (?:get|got|see|run|keep|always)"
+    r"\b(?:why|how come|normal|expected|warum|wieso|pourquoi|por qué|почему"
+    r"|(?<!will )(?<!would )(?<!do )(?<!should )i (?:get|got|see|run|keep|always)"
     r"|i'm getting|(?:fix|solution|cure|remedy|workaround|way around) for (?:the|this|my)|how (?:do i|can i"
     r"|to) (?:fix|solve|stop my)|keeps?|always|every time|it (?:is|goes|runs|gets|ooms|dies"
     r"|always))\b",

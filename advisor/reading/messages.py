@@ -27,7 +27,8 @@ _TRIES = 20
 _NO_FAILURE = when_used(
     r"^(?:[-=]*>?\s*\d*\s*)?(?:except\b|(?:el)?if\b(?=.{0,300}[:{]\s*(?:#.{0,200})?$)|if\s?\(|assert\b|#\s|//"
     r"|import\b|from\s\S{1,80}\simport\b|raise\b|def\b|class\b|catch\b)"
-    r"|\bretry(?:ing)?\b|\bfalling back\b|\bfall back\b|\battempting to recover\b|\bskipping (?:\w+ )?(?:batch|update)"
+    r"|\bretry(?:ing)?\b|\brecovered from\b|\bfalling back\b|\bfall back\b|\battempting to recover\b"
+    r"|\bskipping (?:\w+ )?(?:batch|update)"
     r"|\b(?:if|when|in case) you (?:are|run|get|encounter|see|hit|face|still|experience)|\bthis is not a failure\b"
     r"|\bnothing fail(?:s|ed)\b|\btrying (?:with |batch\S{0,10} )?(?:size )?\d{1,5}\b(?! ?[kmg]?i?b)|\bhalving\b"
     r"|\bbacking off\b|\breducing (?:the )?batch"
