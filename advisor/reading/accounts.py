@@ -61,7 +61,7 @@ _REPORTS = when_used(
     r"|(?<!will )(?<!would )(?<!do )(?<!should )i (?:get|got|see|run|keep|always)"
     r"|i'm getting|(?:fix|solution|cure|remedy|workaround|way around) for (?:the|this|my)|how (?:do i|can i"
     r"|to) (?:fix|solve|stop my)|keeps?|always|every time|it (?:is|goes|runs|gets|ooms|dies"
-    r"|always))\b",
+    r"|always))\b|为什么|为啥",
     re.IGNORECASE,
 )
 # What stands after the last comma of a question; a question without a comma is one clause.
