@@ -224,6 +224,36 @@ def test_fp16_weights_are_not_trained_whole(capsys: pytest.CaptureFixture[str]) 
     assert (plan["plan"]["setup"]["dtype"], plan["plan"]["setup"]["mixed_precision"]) == ("float32", "fp16")
 
 
+@pytest.mark.parametrize(("machine", "kind"), [("a100-80gb", "bf16"), ("t4", "fp16")])
+def test_more_memory_for_right_results_is_explained(
+    machine: str, kind: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("--set", "dtype=float16", "--set", "mixed_precision=fp16", "--batch", "1", "--no-input")
+    model = "qwen2.5-7b" if machine == "a100-80gb" else "qwen2.5-0.5b"
+    assert cli.main(["diagnose", model, *TRAIN, *words, "--machine", str(MACHINES / f"{machine}.json")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ("TrainingArguments(..., bf16=True" in shown) is (kind == "bf16")
+    assert "dtype=torch.float32" in shown
+    assert "cannot run: GradScaler refuses fp16 weights" in shown
+    assert ("It takes more than now for fp16-weights-trained-on-bf16-device." in shown) is (kind == "bf16")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "expected"),
+    [
+        (("dtype=float32", "mixed_precision=bf16"), set()),
+        (("dtype=float32", "mixed_precision=fp16"), set()),
+        (("dtype=float32", "mixed_precision=none"), {"weights-trained-in-float32"}),
+    ],
+)
+def test_tf32_is_no_step_where_the_products_run_in_16_bits(
+    knobs: tuple[str, ...], expected: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word for knob in knobs for word in ("--set", knob)]
+    assert rules(diagnosed("rtx-3060-12gb", "bert-base-uncased", *words, capsys=capsys)) == expected
+
+
 def test_no_speed_is_predicted_and_nothing_about_generating_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
     plan = diagnosed("rtx-4090", "llama-3.1-8b", "--mixed-lengths", "yes", capsys=capsys)
     assert set(plan["plan"]["estimate"]["speed"].values()) == {None}

@@ -153,7 +153,17 @@ def _fit(plan: Plan) -> Iterator[RenderableType]:
     if plan.estimate.memory.fits and is_narrow(plan.estimate):
         total, band = plan.estimate.memory.total_bytes, plan.estimate.memory_band
         most = size(round(total * band[1])) if total is not None and band is not None else ""
-        yield Text(f"It fits narrowly: at the upper end of the band it would take {most}.", style="yellow")
+        told = f"It fits narrowly: at the upper end of the band it would take {most}.{_grown(plan)}"
+        yield Text(told, style="yellow")
+
+
+def _grown(plan: Plan) -> str:
+    """Which steps take the room, where the setup of now would have fitted better: nobody gives room away unasked."""
+    now = plan.baseline_estimate
+    if not now.memory.fits or is_narrow(now):
+        return ""
+    names = [step.rule for step in plan.steps if (step.effect.memory_bytes or 0) >= NO_BYTES]
+    return f" It takes more than now for {', '.join(names)}." if names else ""
 
 
 def _weights_to_fit(limits: Mapping[str, Any]) -> str:
