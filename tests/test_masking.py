@@ -30,6 +30,10 @@ FORMS = (
     "s3://bucket/x?X-Amz-Signature={s}", "Passwort: {s}", "contraseña: {s}", "mot de passe : {s}", "пароль: {s}",
     "os.environ['HF_TOKEN'] = '{s}'", 'os.environ.setdefault("HF_TOKEN", "{s}")', 'wandb.login(key="{s}")', "pw={s}",
     'login("hf_{s}")', "Password for bob: {s}", "redis://:{s}@cache:6379", "Server=db;User Id=bob;Password={s};",
+    "https://hooks.slack.com/services/T00AAAA00/B00BBBB00/{s}", "https://discord.com/api/webhooks/123456789/{s}",
+    "https://acme.webhook.office.com/webhookb2/a1@b2/IncomingWebhook/{s}/c3", "hooks.slack.com/services/T0/B0/{s}",
+    "https://hooks.zapier.com/hooks/catch/1/{s}/", "https://open.example.cn/open-apis/bot/v2/hook/{s}",
+    "https://api.telegram.org/bot123456:{s}/sendMessage", "Server=db;Password=p@ {s}!;Encrypt=no", "Pwd=a {s} b;",
     "密码:{s}", "wandb login {s}", "hf_{s}", "ghp_{s}{s}", "github_pat_{s}{s}", "sk-{s}", "pat_{s}", "jwt={s}",
 )  # fmt: skip
 PLACES = (
@@ -40,7 +44,8 @@ PLACES = (
     "[{n}]:29500", "{n}-node-7:29500", "gpu-{n}.corp.com", "{n}.internal", "on node {n}01", "https://{n}.corp.com/x",
     "{n}.cluster-1.local", "logged in as: {n} ({n}-org)", "uid=1000({n})", "whoami: {n}", "scp {n}@10.2.3.4:/x",
     "/data/{n}/x", "cd ~{n} ", "addresses of ({n}, 29500)", "JOB 123 ON {n} CANCELLED", "{n}:123:456 [0] NCCL INFO x",
-    "nodelist={n}[001-004]", "host      : {n}",
+    "nodelist={n}[001-004]", "User Id={n};x", "Uid={n};x",
+    "ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB bob@{n}", "ssh-rsa ... {n}@acme", "ssh-ed25519 AAAAC3Nz {n}@big.acme.org", "host      : {n}",
 )  # fmt: skip
 ADDRESSES = (
     "{a}.{b}.{c}.{d}", "{a}.{b}.{c}.{d}:29500", "http://{a}.{b}.{c}.{d}/x", "ip={a}.{b}.{c}.{d}", "tcp://{a}.{b}.{c}.{d}:1",
@@ -65,6 +70,14 @@ PLAIN = (
     "--input_key messages", "2024-02-11T17:03:21.655431Z ERROR launcher: crashed",
     "weights/hf_loader.py", "[StatusCode.INTERNAL]", "tok.pad_token = tok.eos_token", "[[Node: a_5/Encoder/x_0/Softmax",
     "x.query_key_value = peft.LoraModel(c, x.query_key_value)", 'from_preset("hf://google/gemma-2-27b-it")',
+    "pip install git+https://github.com/huggingface/transformers.git@v4.57.1", "transformers.git@v4.58.0.dev0",
+    "transformers @ git+https://github.com/huggingface/transformers.git@v5", "uses: actions/checkout@v4",
+    "pip install git+https://github.com/huggingface/trl@0123456789abcdef0123456789abcdef01234567",
+    "commit 0123456789abcdef0123456789abcdef01234567", "HEAD is now at 0123456789abcdef0123456789abcdef01234567",
+    "revision='0123456789abcdef0123456789abcdef01234567'", f"--hash=sha256:{'0a1b2c3d' * 8}",
+    f"{'0a1b2c3d' * 8}  model-00001-of-00004.safetensors", "/mnt/data/datasets/c4/train.py", "/data/models/llama/x",
+    "/mnt/data/tokens/train.bin", "accelerate/hooks.py", "https://github.com/huggingface/accelerate/hooks/x.py",
+    "repo.git/hooks/pre-commit", "https://docs.github.com/en/webhooks/about",
     "python -m torch.distributed.run --nproc_per_node 8 train.py --batch-size 4", "http://127.0.0.1:8000",
 )  # fmt: skip
 
@@ -138,6 +151,10 @@ def test_figures_versions_and_names_of_modules_stay(text: str) -> None:
         ("'/root/.cache/x' and /root", "'~/.cache/x' and ~"),
         ("key 0123456789abcdef0123456789abcdef01234567", "key ***"),
         ("GPU-8f4c2b1a-1111-2222-3333-444455556666", "***"),
+        ("wandb_key 0123456789abcdef0123456789abcdef01234567", "wandb_key ***"),
+        ("'/home/users/shared/data/tokens/train.bin'", "'~/data/tokens/train.bin'"),
+        ("/mnt/data/anna/datasets/x", "/mnt/data/***/datasets/x"),
+        ("User Id=sa;Password=P@ss w0rd!;", "User Id=***;Password=***;"),
         ("use password=123456", "use password=***"),
     ],
 )  # fmt: skip

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from advisor.patterns import when_used
+from advisor.reading.unnamed_secrets import CONNECTION, HOOK, SSH_KEY, is_digest, mask_hook
 from advisor.reading.whereabouts import STEPS as WHEREABOUTS
 
 HIDDEN = "***"
@@ -178,8 +179,10 @@ def _mask_scheme(found: re.Match[str]) -> str:
 
 
 def _mask_random(found: re.Match[str]) -> str:
-    """Nobody's name has so many digits between its letters."""
+    """Nobody's name has so many digits between its letters; commits and digests of files are no secrets."""
     run = found[0]
+    if is_digest(found):
+        return run
     digits = sum(letter.isdigit() for letter in run)
     mixed = run.islower() or run.isupper() or not (run.islower() or run.isupper())
     words = run.count("/") >= 3 and digits < 6
@@ -195,6 +198,9 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Put], ...] = (
       "akia", "asia", "aroa", "aida", "xox", "aiza", "eyj", "wandb_v", "dop_v1_", "npm_", "pypi-", "gsk", "xai",
       "nvapi", "r8", "dckr_pat", "lsv2_pt", "pplx", "sk_", "rk_", "pk_", "pat_", "ya29.", "sg.", "wandb login ",
       "login --token ", "-----begin "), _PLAIN, HIDDEN),
+    (("hook", "/bot"), HOOK, mask_hook),
+    (("password", "pwd"), CONNECTION, rf"\1{HIDDEN}"),
+    (("ssh-", "ecdsa-"), SSH_KEY, rf"\1{HIDDEN}"),
     (("cookie",), _COOKIE, rf"\1{HIDDEN}"),
     (("authorization", "x-"), _HEADER, rf"\1{HIDDEN}"),
     (("bearer", "basic", "digest", "negotiate"), _BEARER, _mask_scheme),

@@ -23,10 +23,10 @@ _IPV6 = when_used(
 )
 _MAC = when_used(r"(?<![\w:-])[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4,18}(?![\w:-])", re.IGNORECASE)
 _UUID = when_used(r"\b(?:(?:GPU|MIG)-)?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
-_MAIL = when_used(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,3}\.[\w-]{2,63}(?![\w(-])")
+_MAIL = when_used(r"[\w.+-]{1,64}(?<!\.git)@(?!v?\d{1,4}\.\d)[\w-]{1,63}(?:\.[\w-]{1,63}){0,3}\.[\w-]{2,63}(?![\w(-])")
 _PROMPT = when_used(
     r"\b[\w.-]{1,32}@[\w-]{1,63}(?=:[~/]| [~/$#]|[$#])"
-    r"|\b[\w.-]{2,32}@\d{1,3}(?:\.\d{1,3}){3}|\b[\w.-]{2,32}@(?=[\w-]{0,60}[\d-])[A-Za-z][\w-]{1,63}\b"
+    r"|\b[\w.-]{2,32}@\d{1,3}(?:\.\d{1,3}){3}|\b[\w.-]{2,32}@(?!v\d{1,4}\b|[0-9a-f]{7,40}\b)(?=[\w-]{0,60}[\d-])[A-Za-z][\w-]{1,63}\b"
 )
 
 _KNOWN = (
@@ -80,7 +80,7 @@ _SYSLOG = when_used(
     r"(?!(?:TRACE|DEBUG|INFO|WARN|ERR|CRIT|FATAL))([A-Za-z][\w.-]{1,80})(?= [\w./-]{1,40}(?:\[\d{1,9}\])?: )"
 )
 _USER = when_used(
-    r"((?<![\w.])(?:user(?:[-_ ]?name)?|login|logname|e-?mail|account|owner)"
+    r"((?<![\w.])(?:user(?:[-_ ]?name| id)?|uid|login|logname|e-?mail|account|owner)"
     r"[\"']?(?:\s{0,2}[=:]\s{0,2}[\"']?|\s{1,2}[\"']))"
     r"([A-Za-z][^\s\"',;)\]}]{0,80})"
     r"|((?<!\S)--?user(?:[-_]?name)?\s{1,2}|\b(?:logged|signed) in as:?\s{1,2}|\bwhoami:?\s{1,2}|\b[ug]id=\d{1,9}\()"
@@ -98,10 +98,18 @@ _HOME = when_used(
 )
 _ROOT = when_used(r"(?<![\w.*/-])/root(?=[/\s\"',:;)]|$)")
 _TILDE = when_used(r"(?<![\w~/.*])~[A-Za-z][\w.-]{0,31}(?=[\\/\s\"']|$)")
+_FOLDERS = (
+    r"shared?|common|public|c10|aten|torch|pytorch|src|code|conda|envs?|venvs?|data|datasets?|models?|weights|checkpoints?"
+    r"|ckpts?|tokens|tokenized|tokenizers?|train(?:ing)?|tests?|val(?:id(?:ation)?)?|eval|raw|processed|corpora|corpus|texts?"
+    r"|images?|cache|\.cache|hub|hf|huggingface|transformers|outputs?|results|logs|runs|experiments|tmp|temp|bin|lib|opt"
+    r"|jobs|scripts|llms?|vllm|c4|wikipedia|imagenet|projects?|scratch|home|users?|nvme\d?|ssd\d?|disk\d?"
+)
+"""Folders on a shared disk that are nobody's name."""
 _OWN_SHARE = when_used(
-    rf"((?<![\w.*])/(?:mnt/|data/)?(?:scratch|gscratch|netscratch|projects?|proj|lustre|gpfs|beegfs|nfs|fsx|u|nas|work"
+    rf"((?<![\w.*~])/(?:mnt/|data/)?(?:scratch|gscratch|netscratch|projects?|proj|lustre|gpfs|beegfs|nfs|fsx|u|nas|work"
     rf"|data|storage|cluster)/)"
-    rf"(?!shared?/|(?:c10|aten|torch|pytorch|src|conda|env)/|\*\*\*){_NAME}(?=/)"
+    rf"(?!(?:{_FOLDERS})/|\*\*\*){_NAME}(?=/)",
+    re.IGNORECASE,
 )
 _SHARE = when_used(r"(?<![\\:\w])\\{2,4}[A-Za-z][\w.-]{0,62}(?:\\{1,2}[^\\\s\"'<>|,;)]{1,80}){1,30}")
 
@@ -125,7 +133,8 @@ def _mask_groups(found: re.Match[str]) -> str:
 _OWN = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104  # read, not bound
 
 
-def _is_known(host: str) -> bool:
+def is_known(host: str) -> bool:
+    """Whether error messages point to this site, or it is the own machine."""
     name = host.rpartition(":")[0] or host
     return name.lower() in _OWN or any(name.lower() == site or name.lower().endswith(f".{site}") for site in _KNOWN)
 
@@ -133,14 +142,14 @@ def _is_known(host: str) -> bool:
 def _mask_url(found: re.Match[str]) -> str:
     """The scheme and the path stay; what a question mark begins may hold a signature."""
     scheme, host, path, asked = found.groups()
-    shown = host if _is_known(host) or scheme.lower().startswith(("file:", "hf:")) else HIDDEN
+    shown = host if is_known(host) or scheme.lower().startswith(("file:", "hf:")) else HIDDEN
     return f"{scheme}{shown}{path}{'?' + HIDDEN if asked else ''}"
 
 
 def _mask_domain(found: re.Match[str]) -> str:
     """Endings that are words of programs too (`self.net`, `scipy.io`) count only behind a machine's name."""
     name = found[0]
-    if _is_known(name) or name.startswith("www."):
+    if is_known(name) or name.startswith("www."):
         return name
     labels = name.split(".")[:-1]
     like_machine = any("-" in label or re.search(r"[a-z]\d+$", label) for label in labels)
@@ -152,7 +161,7 @@ def _mask_keyed(found: re.Match[str]) -> str:
     before, told, name = found.groups()
     if (
         _NO_HOST.match(name)
-        or _is_known(name)
+        or is_known(name)
         or (not told and not re.search(r"[A-Za-z].{0,100}\d|\d.{0,100}[A-Za-z]", name))
     ):
         return found[0]
@@ -180,7 +189,7 @@ STEPS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Put], ...] = (
     (("ip-", "ec2-", "node", "dgx", "compute", "nid", "srv", "login", "worker", "head"), _NODE, HIDDEN),
     (("-",), _AT_PORT, HIDDEN),
     (("addresses of (", " cancelled", "] "), _TOLD_HOST, HIDDEN),
-    (("user", "login", "logname", "mail", "account", "owner", " in as", "whoami", "uid=", "gid="), _USER, _mask_user),
+    (("user", "login", "logname", "mail", "account", "owner", " in as", "whoami", "uid", "gid="), _USER, _mask_user),
     (("users", "documents and settings"), _WINDOWS_HOME, "~"),
     (("/home", "/user", "/people", "/accounts", "/student", "/staff"), _HOME, "~"),
     (("/root",), _ROOT, "~"),
