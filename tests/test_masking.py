@@ -45,7 +45,8 @@ PLACES = (
     "{n}.cluster-1.local", "logged in as: {n} ({n}-org)", "uid=1000({n})", "whoami: {n}", "scp {n}@10.2.3.4:/x",
     "/data/{n}/x", "cd ~{n} ", "addresses of ({n}, 29500)", "JOB 123 ON {n} CANCELLED", "{n}:123:456 [0] NCCL INFO x",
     "nodelist={n}[001-004]", "User Id={n};x", "Uid={n};x",
-    "ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB bob@{n}", "ssh-rsa ... {n}@acme", "ssh-ed25519 AAAAC3Nz {n}@big.acme.org", "host      : {n}",
+    "ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB bob@{n}", "ssh-rsa ... {n}@acme", "ssh-ed25519 AAAAC3Nz {n}@big.acme.org",
+    "host      : {n}",
 )  # fmt: skip
 ADDRESSES = (
     "{a}.{b}.{c}.{d}", "{a}.{b}.{c}.{d}:29500", "http://{a}.{b}.{c}.{d}/x", "ip={a}.{b}.{c}.{d}", "tcp://{a}.{b}.{c}.{d}:1",

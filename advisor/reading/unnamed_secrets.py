@@ -24,8 +24,8 @@ SSH_KEY = when_used(
 """A public key ends with its owner and machine."""
 _DIGEST = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SAYS_DIGEST = re.compile(
-    r"(?:\b(?:commit|revision|rev|checksum|digest|blob|etag|(?:git|commit|file|content)[-_ ]?hash|HEAD(?: is)?(?: now)? at"
-    r"|(?:git[-_ ]|commit[-_ ])?sha[-_]?(?:1|256)?(?:sum)?)\b[\"']?\s{0,3}[=:]?\s{0,3}[\"']?"
+    r"(?:\b(?:commit|revision|rev|checksum|digest|blob|etag|(?:git|commit|file|content)[-_ ]?hash"
+    r"|HEAD(?: is)?(?: now)? at|(?:git[-_ ]|commit[-_ ])?sha[-_]?(?:1|256)?(?:sum)?)\b[\"']?\s{0,3}[=:]?\s{0,3}[\"']?"
     r"|\b(?:github|gitlab|huggingface)\.com?/[\w.-]{1,60}/[\w.-]{1,80}@)$",
     re.IGNORECASE,
 )
