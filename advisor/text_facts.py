@@ -11,6 +11,8 @@ TEXT: tuple[Declaration, ...] = tuple(
         ("text.message", T, "the form of the decisive message: torch, torch_bare, tensorflow, xla, ggml ..."),
         ("text.backend", T, "cuda, hip, xpu, mps or metal, where the message names it"),
         ("text.phase", T, "what ran when it failed: load, prefill, decode, train_forward, backward, optimizer ..."),
+        ("text.training", F, "calls, log lines or an account show that a training run failed"),
+        ("text.inference", F, "calls show that generation, a pipeline, an evaluation or an engine failed"),
         ("text.settings", L, "settings that the text shows to be in force"),
         ("text.requested_bytes", C, "size of the allocation that failed"),
         ("text.total_bytes", C, "memory of the device by the message"),

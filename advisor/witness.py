@@ -153,7 +153,7 @@ def _workload(passage: Passage, source: str) -> Iterator[tuple[str, tuple[Value,
             if found and 1 <= int(found[1]) <= LARGEST:
                 yield name, (int(found[1]), f"{source}:{number + 1}")
                 break
-    if passage.said and passage.facts.text("text.phase") in TRAINING:
+    if passage.said and (passage.facts.text("text.phase") in TRAINING or passage.facts.value("text.training") is True):
         yield "task", ("train", _place(passage, source, passage.said.start))
 
 

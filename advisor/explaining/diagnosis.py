@@ -36,7 +36,8 @@ class FixFound:
 class Diagnosis:
     """The failure in a text: kind and cause by their ids, what was found, why, and what helps. A text that is not
     recognized has no kind and no cause. `confidence` is high, medium or low; where it is low, `candidates` are the two
-    causes that the text allows and `question` separates them. `missing` says what should have been pasted."""
+    causes that the text allows and `question` separates them. `missing` says what should have been pasted, `training`
+    whether a step of training failed, in whose words a batch is then told."""
 
     source: str
     recognized: bool
@@ -55,6 +56,7 @@ class Diagnosis:
     candidates: tuple[Candidate, ...] = ()
     question: str | None = None
     missing: str | None = None
+    training: bool = False
 
     @property
     def is_memory(self) -> bool:

@@ -20,6 +20,7 @@ from advisor.reading.squeezed import Squeezed, phrase, squeeze
 from advisor.reading.talk import is_talk
 from advisor.reading.told import tells
 from advisor.reading.tongues import in_english
+from advisor.reading.training import runs, told_runs
 from advisor.text_facts import TEXT
 
 _MODEL_CALL = r"\w{0,40}(?:model|net|encoder|backbone|extractor)\w{0,40}\(.{0,200}"
@@ -113,6 +114,7 @@ def read(text: str) -> Passage:
     scope = squeezed.start(first), squeezed.start(last)
     told = figures(squeezed.text, said) if said else {}
     values: dict[str, Value] = {**told, **_settled(lines, squeezed, (first, last), described)}
+    values |= _run(lines, (first, last), said, values)
     tensor_at = -1
     if said:
         values |= {**_of_message(said, told, squeezed), "tells": tells(lines, described and _few(told))}
@@ -168,6 +170,22 @@ def _settled(lines: tuple[Line, ...], squeezed: Squeezed, scope: tuple[int, int]
     return found if during is None else {**found, "phase": during}
 
 
+def _run(
+    lines: tuple[Line, ...], scope: tuple[int, int], said: Said | None, values: dict[str, Value]
+) -> dict[str, Value]:
+    """Whether it was training or inference. Of a step of training, the forward pass is no prompt's."""
+    if values["description"]:
+        trains, infers = told_runs(" ".join(line.bare for line in lines))
+        return {"training": trains, "inference": infers}
+    shown, message = values["settings"], said.line if said else len(lines)
+    no_grad = isinstance(shown, tuple) and "no_grad" in shown
+    trains, infers = runs(lines, scope, message, no_grad)
+    found: dict[str, Value] = {"training": trains, "inference": infers}
+    if said and trains and values.get("phase") in (None, "prefill"):
+        found["phase"] = "train_forward"
+    return found
+
+
 def _of_message(said: Said, told: dict[str, int | float], squeezed: Squeezed) -> dict[str, Value]:
     found: dict[str, Value] = {"kind": said.form.kind, "message": said.form.name, "failures": said.times}
     found["figures"] = sum(name.endswith("_bytes") for name in told)
@@ -193,4 +211,8 @@ def _of_code(lines: tuple[Line, ...], first: int, last: int, values: dict[str, V
 
 def _trains(lines: Sequence[Line], values: dict[str, Value]) -> bool:
     """Whether a step of training failed: by the phase, or by the names of files and calls around it."""
-    return values.get("phase") in TRAINING or any(_TRAINS.search(line.bare) for line in lines)
+    return (
+        values.get("phase") in TRAINING
+        or values["training"] is True
+        or any(_TRAINS.search(line.bare) for line in lines)
+    )

@@ -27,7 +27,7 @@ def screen(diagnosis: Diagnosis) -> RenderableType:
         parts.append(_indented(Text(diagnosis.quoted_line, style="dim")))
     parts += ["", Text(diagnosis.what), *(_indented(Text(line)) for line in diagnosis.arithmetic)]
     parts += ["", Text(diagnosis.why), "", *_doubt(diagnosis)]
-    parts += [*_fixes(diagnosis.fixes), Text(_rule_line(diagnosis), style="dim")]
+    parts += [*_fixes(diagnosis.fixes, diagnosis.training), Text(_rule_line(diagnosis), style="dim")]
     return Group(*parts)
 
 
@@ -56,7 +56,7 @@ def _doubt(diagnosis: Diagnosis) -> Iterator[RenderableType]:
         yield ""
 
 
-def _fixes(fixes: tuple[FixFound, ...]) -> Iterator[RenderableType]:
+def _fixes(fixes: tuple[FixFound, ...], training: bool) -> Iterator[RenderableType]:
     if not fixes:
         return
     yield Text("What to do", style="bold")
@@ -64,7 +64,7 @@ def _fixes(fixes: tuple[FixFound, ...]) -> Iterator[RenderableType]:
         mark, style = _MARKS.get(fix.applies, ("×", "dim"))
         yield Text.assemble((f"{mark} ", style), fix.summary, (_remark(fix.applies), "dim"))
         if not fix.applies.startswith("no"):
-            yield from (_indented(line) for line in _to_type(fix))
+            yield from (_indented(line) for line in _to_type(fix, training))
     yield ""
 
 
@@ -82,12 +82,12 @@ def _remark(applies: str) -> str:
     return "  (in force already)" if applies == "already" else f"  ({applies})"
 
 
-def _to_type(fix: FixFound) -> Iterator[Text]:
+def _to_type(fix: FixFound, training: bool) -> Iterator[Text]:
     if fix.command:
         yield Text(fix.command, style="cyan")
     # The allocator is told by a variable, which is the command.
     change = {name: value for name, value in (fix.change or {}).items() if not (fix.command and name == "allocator")}
-    yield from (Text(line, style="cyan") for line in in_code(change))
+    yield from (Text(line, style="cyan") for line in in_code(change, training=training))
 
 
 def _rule_line(diagnosis: Diagnosis) -> str:

@@ -34,9 +34,12 @@ _WRITTEN = (
 )
 
 
-def in_code(change: Mapping[str, Value], computes: str = "bfloat16", step: int | None = None) -> list[str]:
+def in_code(
+    change: Mapping[str, Value], computes: str = "bfloat16", step: int | None = None, training: bool = False
+) -> list[str]:
     """The lines; a knob that has no line of its own is named with its value. `computes` is what 4-bit weights become
-    when they are multiplied; `step` is the number of sequences in one step of training, whose parts are accumulated."""
+    when they are multiplied; `step` is the number of sequences in one step of training, whose parts are accumulated.
+    `training` tells a batch in the words of training where the step's size is not known."""
     calls = {
         "from_pretrained(..., ": _loading(change, computes),
         "generate(..., ": _generating(change),
@@ -45,7 +48,7 @@ def in_code(change: Mapping[str, Value], computes: str = "bfloat16", step: int |
     }
     written = _WRITTEN if step is None else (*_WRITTEN, "batch_size")
     lines = [f"{call}{', '.join(arguments)})" for call, given in calls.items() if (arguments := list(given))]
-    return lines + [_line(name, value) for name, value in change.items() if name not in written]
+    return lines + [_line(name, value, training) for name, value in change.items() if name not in written]
 
 
 def _loading(change: Mapping[str, Value], computes: str) -> Iterator[str]:
@@ -90,7 +93,7 @@ def _literal(value: Value) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _line(name: str, value: Value) -> str:
+def _line(name: str, value: Value, training: bool) -> str:
     match name, value:
         case "padding_side", str():
             return f'tokenizer.padding_side = "{value}"'
@@ -107,9 +110,9 @@ def _line(name: str, value: Value) -> str:
         case "adapters", "none":
             return "no adapters"
         case "batch_size", 1:
-            return "one prompt in one call"
+            return "one sequence in one pass" if training else "one prompt in one call"
         case "batch_size", int():
-            return f"{value} prompts in one call"
+            return f"{value} sequences in one pass" if training else f"{value} prompts in one call"
         case "compile", "none":
             return "no torch.compile"
     return f"{name}: {show(value)}"
