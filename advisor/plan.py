@@ -40,7 +40,7 @@ class Speed:
     """Predicted speed of the workload: all prompts of all requests in flight, put at one moment; None where unknown.
 
     `ttft_seconds` runs from that moment until half of the prompts have their first token, waiting for earlier calls
-    included. `decode_tokens_per_second` counts the new tokens of every prompt that is decoded at a time, after the
+    included, and `last_ttft_seconds` until the last one has it. `decode_tokens_per_second` counts the new tokens of every prompt that is decoded at a time, after the
     first ones; `total_tokens_per_second` those of all prompts, over the whole time. `bound` names the term that
     dominates a decode step (`host`, `bandwidth` or `compute`).
 
@@ -52,6 +52,7 @@ class Speed:
     decode_tokens_per_second: float | None
     total_tokens_per_second: float | None
     bound: str | None = None
+    last_ttft_seconds: float | None = None
 
 
 @dataclass(frozen=True)

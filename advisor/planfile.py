@@ -241,7 +241,7 @@ _SIZES = (
     "optimizer_bytes",
     "fetched_bytes",
 )
-_RATES = ("ttft_seconds", "decode_tokens_per_second", "total_tokens_per_second")
+_RATES = ("ttft_seconds", "last_ttft_seconds", "decode_tokens_per_second", "total_tokens_per_second")
 _BOUNDS = ("host", "bandwidth", "compute")
 
 

@@ -17,7 +17,7 @@ from advisor.setup import Setup
 from advisor.workload import Workload
 
 ESTIMATE = Estimate(
-    Memory(10, 2, 3, 4, 5, 20, 100, True), Speed(0.1, 30.0, 28.0, "host"), "formula", (0.9, 1.1), (0.7, 1.5)
+    Memory(10, 2, 3, 4, 5, 20, 100, True), Speed(0.1, 30.0, 28.0, "host", 0.2), "formula", (0.9, 1.1), (0.7, 1.5)
 )
 BASELINE = Setup(device="cpu", dtype="float32", batching="loop")
 

@@ -30,7 +30,7 @@ def timed(found: Running, workload: Workload) -> Timed | None:
     limits = flowing.shared_out(_limits(workload, found), size)
     plan = _scheduled(groups, workload.prompt_tokens, workload.mixed_lengths, workload.new_tokens, limits)
     call, around = (CALL_SECONDS, PASS_SECONDS) if found.on_cpu else (0.0, 0.0)
-    seconds = decoding = made = 0.0
+    seconds = last = decoding = made = 0.0
     ttft: float | None = None
     begun = 0
     for passes, terms in _told(found, plan, size):
@@ -42,13 +42,14 @@ def timed(found: Running, workload: Workload) -> Timed | None:
             decoding += taken
             made += size * (passes.count * passes.decoding + passes.begun)
         begun += passes.first
+        last = seconds if passes.first else last
         ttft = seconds if ttft is None and 2 * begun >= groups else ttft
     step = found.step(prompts, workload.prompt_tokens)
     if ttft is None or step is None:
         return None
     # One new token a prompt decodes nothing: the rate is that of the steps that would follow.
     rate = made / decoding if decoding else prompts / step.total
-    return Timed(call + more * ttft, call + more * seconds, rate, step.bound)
+    return Timed(call + more * ttft, call + more * last, call + more * seconds, rate, step.bound)
 
 
 def _told(found: Running, plan: tuple[flowing.Pass, ...], size: int) -> Iterator[tuple[flowing.Pass, Terms | None]]:

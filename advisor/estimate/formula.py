@@ -50,8 +50,11 @@ def own_kind(model: Facts, machine: Facts, workload: Workload, setup: Setup) -> 
 
 
 def _corrected(speed: Speed, learnt: own.Learnt) -> Speed:
+    """The last first token follows the one in the middle: of a single call they are the same."""
     found = {name: getattr(speed, name) for name in own.FIGURES}
-    return replace(speed, **{name: value and value * learnt.factors.get(name, 1.0) for name, value in found.items()})
+    told = {name: value and value * learnt.factors.get(name, 1.0) for name, value in found.items()}
+    last = speed.last_ttft_seconds
+    return replace(speed, last_ttft_seconds=last and last * learnt.factors.get("ttft_seconds", 1.0), **told)
 
 
 def _speed_basis(machine: Facts, setup: Setup, learnt: own.Learnt | None) -> str:

@@ -41,7 +41,7 @@ def speed(model: Facts, machine: Facts, workload: Workload, setup: Setup, memory
     if not workload.repeats and (compiling := compile_seconds(setup)):
         seconds += sum(compiling) / 2
     tokens = workload.batch * workload.concurrency * workload.new_tokens
-    return Speed(timed.ttft, timed.decode_rate, tokens / seconds, timed.bound)
+    return Speed(timed.ttft, timed.decode_rate, tokens / seconds, timed.bound, timed.last_ttft)
 
 
 def compile_seconds(setup: Setup) -> tuple[float, float] | None:
@@ -87,9 +87,11 @@ def _timed(model: Facts, machine: Facts, workload: Workload, setup: Setup, memor
         return None
     made = sum(part.call.count * part.call.rows for part in parts)
     decoding = sum(part.call.count * part.step.total for part in parts)
+    seconds = sum(part.call.count * part.seconds for part in parts)
     return Timed(
         ttft=_half_way(parts),
-        seconds=sum(part.call.count * part.seconds for part in parts),
+        last_ttft=seconds - parts[-1].seconds + parts[-1].first,
+        seconds=seconds,
         decode_rate=made / decoding,
         bound=parts[0].step.bound,
     )

@@ -24,10 +24,11 @@ def _second(pair: tuple[str, float]) -> float:
 
 @dataclass(frozen=True)
 class Timed:
-    """All calls of one request: seconds until half of the prompts have their first token, and in all; new tokens a
-    second while decoding; the term that dominates a step of the first call."""
+    """All calls of one request: seconds until half of the prompts and until the last have their first token, and in
+    all; new tokens a second while decoding; the term that dominates a step of the first call."""
 
     ttft: float
+    last_ttft: float
     seconds: float
     decode_rate: float
     bound: str

@@ -48,18 +48,33 @@ ROWS: dict[str, tuple[Row, ...]] = {
     ),
     "train": (),
 }
+SEVERAL = (
+    Row("first token, half within", "ttft_seconds", seconds, is_rate=False),
+    Row("first token, all within", "last_ttft_seconds", seconds, is_rate=False),
+)
+"""Where prompts wait for one another, the time of the lucky half is not everybody's."""
 ONE = {"encode": ("text", "text"), "train": ("sequence", "sequence")}
 """What one of the batch is called, and what is longest."""
 
 
 def rows(plan: Plan) -> tuple[Row, ...]:
-    """The lines of predicted speed for a plan; seconds of a batch with the texts in it, now and then."""
+    """The lines of predicted speed for a plan; seconds of a batch with the texts in it, now and then. Of prompts that do
+    not start at one time the last one's first token too."""
     found = ROWS.get(plan.workload.task, ROWS["generate"])
+    if plan.workload.task == "generate" and any(map(_waits, (plan.baseline_estimate, plan.estimate))):
+        return (*SEVERAL, *found[1:])
     if plan.workload.task != "encode":
         return found
     now, then = (calls.calls(plan.workload, setup)[0].rows for setup in (plan.baseline, plan.setup))
     sizes = f"{now}" if now == then else f"{now}, of {then}"
     return tuple(replace(row, title=f"one batch of {sizes}") if row.field == "ttft_seconds" else row for row in found)
+
+
+def _waits(estimate: Estimate) -> bool:
+    """Whether a prompt gets its first token after others had theirs."""
+    speed, runs = estimate.speed, estimate.memory.fits is not False
+    first, last = speed.ttft_seconds, speed.last_ttft_seconds
+    return runs and first is not None and last is not None and last > first * 1.005
 
 
 def sizes(load: Workload) -> str:

@@ -80,7 +80,9 @@ def seconds(value: float | None) -> str:
     """A duration with three significant digits."""
     if value is None:
         return "-"
-    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:,.3g} s"
+    if value >= 1000:
+        return f"{value:,.0f} s"
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
 
 
 def rate(value: float | None) -> str:

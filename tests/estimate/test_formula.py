@@ -95,6 +95,10 @@ def test_own_runs_correct_the_speed_and_say_so() -> None:
     plain = formula.estimate(model("llama-3.2-1b"), here, work, setup)
     kind = formula.own_kind(model("llama-3.2-1b"), here, work, setup)
     runs = [learnt.Ratios(kind, {"decode_tokens_per_second": 0.81})] * 2
+    slow = [learnt.Ratios(kind, {"ttft_seconds": 4.0})] * 2
+    later = here | Facts({learnt.FACT: Known(tuple(one.text() for one in learnt.summarized(slow)), "test")})
+    waiting = formula.estimate(model("llama-3.2-1b"), later, work, setup).speed
+    assert waiting.last_ttft_seconds == waiting.ttft_seconds != plain.speed.ttft_seconds
     taught = here | Facts({learnt.FACT: Known(tuple(one.text() for one in learnt.summarized(runs)), "test")})
     found = formula.estimate(model("llama-3.2-1b"), taught, work, setup)
     assert plain.speed_basis == "constants measured on this machine"

@@ -178,6 +178,17 @@ def test_half_of_the_prompts_is_counted_in_prompts_not_in_calls(rows: int, waits
         assert found == first
 
 
+@pytest.mark.parametrize("rows", [7, 4, 3])
+def test_the_last_prompt_waits_for_every_call_before_its_own(rows: int) -> None:
+    several = CPU_SETUP.changed({"batch_size": rows})
+    found = predicted(small(), cpu(), EIGHT, several)
+    full, rest = (predicted(small(), cpu(), replace(EIGHT, batch=n), several) for n in (rows, 8 % rows or rows))
+    assert found.last_ttft_seconds and rest.ttft_seconds and full.total_tokens_per_second
+    before = (8 - (8 % rows or rows)) * EIGHT.new_tokens / full.total_tokens_per_second
+    assert found.last_ttft_seconds == pytest.approx(before + rest.ttft_seconds)
+    assert full.last_ttft_seconds == full.ttft_seconds
+
+
 def test_a_batch_larger_than_one_call_takes_several() -> None:
     halves = CPU_SETUP.changed({"batch_size": 4})
     alone = Workload(batch=4, prompt_tokens=128, new_tokens=64)

@@ -23,3 +23,10 @@ def test_sizes_show_on_which_side_of_the_limit_they_lie(
     limit: int | None, values: tuple[int | None, ...], shown: list[str]
 ) -> None:
     assert told_apart(limit, *values) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(None, "-"), (0.0424, "42.4 ms"), (9.876, "9.88 s"), (551.2, "551 s"), (1083.4, "1,083 s")]
+)
+def test_long_waits_are_told_in_whole_seconds(value: float | None, told: str) -> None:
+    assert terminal.seconds(value) == told
