@@ -40,9 +40,9 @@ class Speed:
     """Predicted speed of the workload: all prompts of all requests in flight, put at one moment; None where unknown.
 
     `ttft_seconds` runs from that moment until half of the prompts have their first token, waiting for earlier calls
-    included, and `last_ttft_seconds` until the last one has it. `decode_tokens_per_second` counts the new tokens of every prompt that is decoded at a time, after the
-    first ones; `total_tokens_per_second` those of all prompts, over the whole time. `bound` names the term that
-    dominates a decode step (`host`, `bandwidth` or `compute`).
+    included, `last_ttft_seconds` until the last one has it. `decode_tokens_per_second` counts the new tokens of every
+    prompt that is decoded at a time, after the first ones; `total_tokens_per_second` those of all prompts, over the
+    whole time. `bound` names the term that dominates a decode step (`host`, `bandwidth` or `compute`).
 
     For the task encode `ttft_seconds` are those of one batch, `total_tokens_per_second` counts tokens of text, nothing
     is decoded, and `bound` is that of a batch.

@@ -58,8 +58,8 @@ ONE = {"encode": ("text", "text"), "train": ("sequence", "sequence")}
 
 
 def rows(plan: Plan) -> tuple[Row, ...]:
-    """The lines of predicted speed for a plan; seconds of a batch with the texts in it, now and then. Of prompts that do
-    not start at one time the last one's first token too."""
+    """The lines of predicted speed for a plan; seconds of a batch with the texts in it, now and then. Of prompts that
+    do not start at one time the last one's first token too."""
     found = ROWS.get(plan.workload.task, ROWS["generate"])
     if plan.workload.task == "generate" and any(map(_waits, (plan.baseline_estimate, plan.estimate))):
         return (*SEVERAL, *found[1:])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from advisor.show.terminal import told_apart
+from advisor.show.terminal import seconds, told_apart
 
 GIB = 1024**3
 MIB = 1024**2
@@ -29,4 +29,4 @@ def test_sizes_show_on_which_side_of_the_limit_they_lie(
     ("value", "told"), [(None, "-"), (0.0424, "42.4 ms"), (9.876, "9.88 s"), (551.2, "551 s"), (1083.4, "1,083 s")]
 )
 def test_long_waits_are_told_in_whole_seconds(value: float | None, told: str) -> None:
-    assert terminal.seconds(value) == told
+    assert seconds(value) == told
