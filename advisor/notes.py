@@ -10,6 +10,8 @@ from advisor.rule import Decision, Fires
 
 PLACEHOLDER = re.compile(r"\{([a-z]\w*(?:\.\w+)+)\}")
 """A fact in a line of advice. Braces of Python code look otherwise."""
+OPTIONS = "code.unread_options"
+"""Typed as they are: made here of the names of knobs, with nothing of the script in them."""
 PRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -22,13 +24,18 @@ def notes(decisions: Sequence[Decision], facts: Facts) -> tuple[Note, ...]:
             rule=decision.rule.id,
             rung=decision.rule.rung,
             summary=decision.rule.summary,
-            advice=tuple(filled(line, facts) for line in decision.rule.advice),
+            advice=tuple(filled(line, facts) for line in decision.rule.advice if not _about_nothing(line, facts)),
             because=tuple(reason.to_json() for reason in decision.verdict.because),
             evidence=decision.rule.evidence,
             urgent=decision.rule.always,
         )
         for decision in ordered
     )
+
+
+def _about_nothing(line: str, facts: Facts) -> bool:
+    """Whether a line lists what is known to be none."""
+    return any(facts.value(name) == () for name in PLACEHOLDER.findall(line))
 
 
 def filled(line: str, facts: Facts) -> str:
@@ -51,5 +58,7 @@ def written(name: str, value: Value) -> str:
         return f"{value:.0%}"
     if isinstance(value, float):
         return f"{value:.3g}"
+    if name == OPTIONS and isinstance(value, tuple):
+        return " ".join(value)
     text = ",".join(value) if isinstance(value, tuple) else str(value)
     return shlex.quote(PRINTABLE.sub("?", text))

@@ -7,12 +7,12 @@ from pathlib import Path
 from advisor import reading_code
 from advisor.errors import Mistake, RequestError
 from advisor.facts import Facts, Known, Value
+from advisor.reading_code.told import SIZES_OF_A_STEP
+from advisor.reading_code.training import of_unread
 from advisor.show import terminal
 from advisor.workload import Workload
 
 UNREAD = "code.unread_settings"
-SIZES_OF_A_STEP = ("batch", "per_device_train_batch_size", "gradient_accumulation_steps", "auto_find_batch_size")
-"""Settings that --batch says."""
 
 
 def of(options: argparse.Namespace) -> reading_code.Code:
@@ -58,7 +58,7 @@ def facts(script: reading_code.Code, told: Mapping[str, Value], with_batch: bool
     left = tuple(name for name in unread if name not in said)
     if left == unread:
         return script.facts
-    return script.facts | Facts({UNREAD: Known(left, source), "code.shows_training": Known(not left, source)})
+    return script.facts | Facts({name: Known(value, source) for name, value in of_unread(left).items()})
 
 
 def _say(line: str) -> None:

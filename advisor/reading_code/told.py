@@ -1,12 +1,17 @@
 """What a script says of its training while it is being read, and how one argument of a call becomes a statement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from advisor.facts import Value
 from advisor.reading_code.calls import Call
 from advisor.reading_code.findings import Reading, Statement
+from advisor.setup import knobs
 from advisor.workload import LARGEST
+
+SIZES_OF_A_STEP = ("batch", "per_device_train_batch_size", "gradient_accumulation_steps", "auto_find_batch_size")
+"""Settings that --batch says."""
+STATED_BY = {**dict.fromkeys(SIZES_OF_A_STEP, "--batch N"), "prompt_tokens": "--prompt-tokens N"}
 
 
 @dataclass
@@ -16,6 +21,23 @@ class Training:
     knobs: list[Statement] = field(default_factory=list)
     sizes: list[Statement] = field(default_factory=list)
     unread: dict[str, int] = field(default_factory=dict)
+
+
+def as_options(unread: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the user can type to state the settings that were not read, and the names of those that no option states.
+
+    The values are placeholders: only the user knows them, and one from here would be copied.
+    """
+    options: dict[str, None] = {}
+    left = []
+    for name in unread:
+        if name in STATED_BY:
+            options[STATED_BY[name]] = None
+        elif name in knobs():
+            options[f"--set {name}=VALUE"] = None
+        else:
+            left.append(name)
+    return tuple(options), tuple(left)
 
 
 def setting(

@@ -12,8 +12,8 @@ from advisor.facts import Fact, Unknown, Value
 from advisor.reading_code.calls import Call
 from advisor.reading_code.findings import Reading, Statement
 from advisor.reading_code.lengths import cut
-from advisor.reading_code.told import Training, count, setting
-from advisor.reading_code.training_loop import STEPS, of_loop
+from advisor.reading_code.told import Training, as_options, count, setting
+from advisor.reading_code.training_loop import OTHER_OPTIMIZERS, STEPS, of_loop
 from advisor.setup import unusable
 
 BATCH = "per_device_train_batch_size"
@@ -60,6 +60,8 @@ def training(reading: Reading) -> Training:
     if not configs:
         # Without a configuration in sight, a Trainer gets its settings from elsewhere; a loop has those it shows.
         looped = all(call.method == "backward" for call in _training_calls(reading))
+        # An optimizer that is named, and not counted, is no setting that is missing.
+        told |= {"optimizer"} if found.unread.keys() & set(OTHER_OPTIMIZERS) else set()
         needed = ("batch", "optimizer") if looped else CORE
         found.unread |= {name: line for name in needed if name not in told and name not in found.unread}
     return found
@@ -77,11 +79,21 @@ def trains(reading: Reading) -> int | None:
 def facts(reading: Reading, unread: Mapping[str, int]) -> dict[str, Fact]:
     """Whether the script trains, whether all settings of that are shown, and the names of those that are not."""
     line, first = trains(reading), min(unread.values(), default=None)
-    none = Unknown("the script does not train")
+    none, told = Unknown("the script does not train"), of_unread(tuple(unread))
     return {
         "code.trains": reading.at(line is not None, line),
-        "code.shows_training": none if line is None else reading.at(not unread, first),
-        "code.unread_settings": none if line is None else reading.at(tuple(unread), first),
+        **{name: none if line is None else reading.at(value, first) for name, value in told.items()},
+    }
+
+
+def of_unread(names: tuple[str, ...]) -> dict[str, Value]:
+    """What follows from the names of the settings that are not read, for facts."""
+    options, left = as_options(names)
+    return {
+        "code.shows_training": not names,
+        "code.unread_settings": names,
+        "code.unread_options": options,
+        "code.unread_without_option": left,
     }
 
 

@@ -23,7 +23,7 @@ def of_loop(reading: Reading, found: Training, by_hand: bool) -> None:
         if call.method in OPTIMIZER_CLASSES:
             found.knobs.append(Statement("optimizer", OPTIMIZER_CLASSES[call.method], call.line))
         elif call.method in OTHER_OPTIMIZERS:
-            found.unread["optimizer"] = call.line
+            found.unread[call.method] = call.line
     if not by_hand:
         return
     steps = 1

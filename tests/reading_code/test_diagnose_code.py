@@ -132,6 +132,27 @@ def test_hidden_settings_and_scripts_without_training_are_said(
     assert "script-without-training" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "typed", "uncounted"),
+    [
+        ('("o", ', '("o", optim=chosen, ', "--set optimizer=VALUE", None),
+        ("_steps=4", "_steps=n", "--batch N", None),
+        ('("o", ', '("o", fsdp="full_shard", ', None, "fsdp"),
+        ('("o", ', '("o", fsdp="full_shard", bf16=chosen, ', "--set mixed_precision=VALUE", "fsdp"),
+    ],
+)
+def test_what_was_not_read_is_stated_by_its_own_option_and_by_no_value(
+    old: str, new: str, typed: str | None, uncounted: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.py").write_text(TRAINING.replace(old, new))
+    assert diagnose(tmp_path / "t.py", "--json") == 0
+    notes = {note["rule"]: note["advice"] for note in json.loads(capsys.readouterr().out)["notes"]}
+    told = notes["settings-that-the-script-does-not-show"]
+    commands = [line for line in told if "diagnose" in line]
+    assert [line.split("--code FILE ")[1].split("  ")[0] for line in commands] == ([typed] if typed else [])
+    assert [line.split(": ")[1] for line in told if "no option" in line] == ([uncounted] if uncounted else [])
+
+
 def test_a_script_of_another_engine_is_refused_and_one_without_a_model_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -139,7 +139,7 @@ for batch in loader:
 """
     assert stated(text) == {"batch": 4, "optimizer": "adamw", "mixed_precision": "bf16"}
     assert unread(text) == ()
-    assert unread(text.replace("AdamW", "SGD")) == ("optimizer",)
+    assert unread(text.replace("AdamW", "SGD")) == ("SGD",)
     assert unread(text.replace("torch.bfloat16", "chosen")) == ("mixed_precision",)
     assert stated(text.replace(", dtype=torch.bfloat16", ""))["mixed_precision"] == "fp16"
     assert unread(text.replace("batch_size=4", "batch_size=size")) == ("batch",)
