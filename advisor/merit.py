@@ -21,6 +21,8 @@ NARROW_PRICE = 2.0
 """What a setup that may not fit, by the upper end of the band, must gain over one that fits there too."""
 SLOWEST_FOR_MEMORY = 0.5
 """For the goal memory, a change may cost at most half of the speed."""
+NO_DIFFERENCE = 1.01
+"""Two setups whose costs differ by less than this factor are as good as each other."""
 LAST = 1.0
 """Merit of a change on which the estimate is silent: below every predicted gain."""
 UNMEASURED = 0.01  # what a lower rung adds to it: less than WORTH, so that a rule which outranks another is heard
@@ -86,6 +88,8 @@ def gain(here: Score, there: Score, rule: Rule, goal: str) -> float | str:
     quicker = here.cost / there.cost
     if goal == "memory" and _slowdown(here, there) < SLOWEST_FOR_MEMORY:
         return f"saves memory but runs at {_slowdown(here, there):.2f} of the speed"
+    if goal == "memory" and quicker < WORTH and rule.quality is None and (free := _free_speed(here, there)):
+        return free
     needed = WORTH_A_LOSS if rule.quality is not None and goal != "memory" else WORTH
     if quicker < needed:
         return f"predicted gain {quicker - 1:+.1%}, worth it from {needed - 1:+.0%}"
@@ -113,6 +117,20 @@ def _gain_of_room(here: Score, there: Score, rule: Rule) -> float | str:
     if there.seconds is None and there.fetches:
         price *= FETCHED_PRICE
     return 1e6 / price + 1e6
+
+
+def _free_speed(here: Score, there: Score) -> float | None:
+    """The merit of speed that costs no byte, below that of any byte saved; None where there is none to gain."""
+    if here.cost is None or there.cost is None or there.cost > here.cost or _slowdown(here, there) < WORTH:
+        return None
+    return LAST + (WORTH - 1) * (1 - 1 / _slowdown(here, there))
+
+
+def as_good(here: Score, there: Score) -> bool:
+    """Whether nothing is lost by going there: neither room, nor what the goal asks for, nor speed that is free."""
+    if there.shortfall > here.shortfall or not here.cost or not there.cost or there.cost > here.cost * NO_DIFFERENCE:
+        return False
+    return _slowdown(here, there) * NO_DIFFERENCE >= 1
 
 
 def _slowdown(here: Score, there: Score) -> float:

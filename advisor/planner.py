@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from advisor.conflicts import conflict
 from advisor.engine import fires, verdict
 from advisor.facts import Facts, Value
-from advisor.merit import WORTH, Score, bet, gain, is_better, score
+from advisor.merit import WORTH, Score, as_good, bet, gain, is_better, score
 from advisor.notes import notes
 from advisor.plan import Estimate, Note, Step
 from advisor.rule import Change, Decision, FactReference, Fires, Rule
@@ -243,6 +243,6 @@ def _drop_what_no_longer_pays(search: _Search) -> None:
             continue
         here = score(search.situation.estimate(search.setup), search.situation.goal)
         there = score(search.situation.estimate(without), search.situation.goal)
-        if there.shortfall <= here.shortfall and here.cost and there.cost and there.cost <= here.cost * 1.01:
+        if as_good(here, there):
             search.taken.remove(move)
             search.passed_over[move.decision.rule.id] = "the other steps together are as good without it"

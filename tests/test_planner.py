@@ -238,6 +238,23 @@ def test_for_memory_a_change_may_not_cost_more_than_half_of_the_speed() -> None:
     assert names(compose(chosen, judge(14.0), goal="memory")) == []
 
 
+def test_for_memory_speed_is_taken_where_it_costs_no_byte_and_after_what_saves_some() -> None:
+    def judge(total: int, rate: float) -> Callable[[Setup], Estimate]:
+        return lambda setup: estimate(total, rate) if setup.dtype == "bfloat16" else estimate(50, 30.0)
+
+    chosen = rules("fp32-weights-on-bf16-device")
+    assert names(compose(chosen, judge(50, 60.0), goal="memory")) == ["fp32-weights-on-bf16-device"]
+    assert names(compose(chosen, judge(51, 60.0), goal="memory")) == []
+    assert names(compose(chosen, judge(50, 30.5), goal="memory")) == []
+    assert names(compose([replace(chosen[0], quality="less exact")], judge(50, 60.0), goal="memory")) == []
+
+    def both(setup: Setup) -> Estimate:
+        return estimate(50 - 20 * (setup.quantization == "bnb_nf4"), 30.0 + 30 * (setup.dtype == "bfloat16"))
+
+    wanted = [*chosen, replace(RULES["weights-far-too-large"], id="other", when=(), requires=(), quality=None)]
+    assert set(names(compose(wanted, both, goal="memory"))) == {"other", "fp32-weights-on-bf16-device"}
+
+
 def test_every_rule_has_a_decision() -> None:
     composed = compose(list(RULES.values()), lambda _: estimate(50, 30.0))
     assert {decision.rule.id for decision in composed.decisions} == set(RULES)
