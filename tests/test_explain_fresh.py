@@ -15,7 +15,18 @@ from advisor.errorbook import MEMORY_KINDS
 from advisor.explaining import explain
 
 FRESH = Path(__file__).parent / "errors" / "fresh"
-SETS = ("first", "second", "third", "fourth", "heard", "independent", "independent-2", "independent-3", "told")
+SETS = (
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "heard",
+    "independent",
+    "independent-2",
+    "independent-3",
+    "independent-4",
+    "told",
+)
 PARTS = ("oom", "oom-negatives", "errors", "errors-negatives")
 BARS = {"kind": 1.0, "cause": 1.0, "figures": 1.0, "error": 1.0, "symptom": 0.98, "quiet": 1.0}
 RULES = errorbook.load(rulebook.shipped() / "errors", kept=False)

@@ -68,6 +68,8 @@ _OTHERS = (
     ("requested_bytes", "memoryobject", rf"memoryobjectallocation:?requested{AMOUNT}"),
     ("requested_bytes", "couldnotallocate", rf"couldnotallocatetensorwith{AMOUNT}"),
     ("requested_bytes", "requiresmoresystemmemory", rf"requiresmoresystemmemory\({AMOUNT}\)"),
+    ("free_bytes", "bytesfree", r"(?<!\d)(\d{1,20})()bytesfree"),
+    ("total_bytes", "bytestotal", r"(?<!\d)(\d{1,20})()bytestotal"),
     ("free_bytes", "isavailable", rf"thanisavailable\({AMOUNT}\)"),
     ("free_bytes", "availablememory", rf"availablememory(?:isonly|of){AMOUNT}"),
     ("free_bytes", "availablememoryof", r"availablememoryof(\d{1,20})()issmaller"),

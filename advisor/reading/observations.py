@@ -9,6 +9,7 @@ from advisor.reading.shared_words import FAILS, GAP, NEAR, WORKS
 
 _USES = r"(?:run|call|time|try|request|image|generation|trial|attempt|prompt|song|inference|picture|video|round|job)"
 _ROUND = r"(?:fold|trial|run|image|prompt|request|video|song|job|experiment|config)"
+_TALKS = r"(?:chat|conversation|dialog|discussion|thread|topic|game)"
 _CELL = (
     r"(?:it|them|this|that|everything"
     r"|(?:the |this |that )?(?:very )?(?:same )?(?:cell|call|code|function)(?: \d{1,3})?)"
@@ -18,10 +19,12 @@ _CELL = (
 OF_THE_RUN: tuple[tuple[str, str, str], ...] = (
     (
         "rerun",
-        "again|restart|second|fresh|new p|release|freed|next|fold|trial|earlier|previous|alone|third"
+        "again|restart|first|once|second|fresh|new |release|freed|next|fold|trial|earlier|previous|alone|third|unload"
+        "|relaunch|reopen|clos|quit|clean|cold|behind"
         "|times|twice|try|until"
         "|重|再|释放|перезапус|повторн|neustart|zweite|再起動",
-        rf"restart\w{{0,3}}(?!(?:[^.]|\.(?=\w)){{0,42}}?(?:n't|not|no\b|nothing|still|same)){GAP}(?:{WORKS}|again"
+        rf"restart\w{{0,3}}(?! (?:the |a |my |that )?{_TALKS})(?!(?:[^.]|\.(?=\w)){{0,42}}?(?:n't|not|no\b|nothing"
+        rf"|still|same)){GAP}(?:{WORKS}|again"
         rf"|each time|every time)"
         rf"|(?:{WORKS}){GAP}after (?:a |the |every )?(?:\w{{1,10}} )?restart"
         r"|\b(?:have|had|need|forced) to restart\b|\b(?:on|at|in|for|during) (?:the |a |my )?(?:second|2nd|next)"
@@ -34,7 +37,15 @@ OF_THE_RUN: tuple[tuple[str, str, str], ...] = (
         rf"|again){GAP}(?:{FAILS})"
         rf"|(?:{WORKS}) (?:only |exactly )?(?:once|(?:the |on the |for the |only the )?first {_USES})\b"
         rf"|(?:second|2nd|third|next) {_USES}\b{GAP}(?:same|this|a) (?:notebook|process|session|kernel|python)"
-        rf"|\b(?:new|fresh|separate|clean) (?:process|python|kernel|session|interpreter|runtime)\b{GAP}(?:{WORKS})"
+        rf"|\b(?:new|fresh|separate|clean|cold) (?:process|python|kernel|session|interpreter|runtime|start|launch"
+        rf"|instance)\b{GAP}(?:{WORKS})|\b(?:clos|quit|exit|relaunch|reopen)\w{{0,4}} (?:the |my )?"
+        rf"(?:web ?ui|ui|gui|app\w{{0,8}}|server|program|whole thing)\b{GAP}(?:{WORKS})|\bunload\w{{0,3}}\b{GAP}"
+        rf"\b(?:load|switch|mov)\w{{0,4}} (?:to )?"
+        rf"(?:the |an? )?(?:model [b-z2-9]|another|second|next|other|different|new|bigger|larger|smaller|[b-z])\b"
+        rf"|(?:{WORKS}){GAP}\bin an? (?:new|fresh|separate|clean) (?:process|python|interpreter|session|kernel|runtime)"
+        rf"|\bfrom the (?:second|2nd) \w{{1,12}}(?: \w{{1,12}}){{0,3}} on\b|\bafter the first run\b"
+        rf"|\bout on the second\b"
+        rf"|\b(?:stays?|remains?|remained|stayed)(?: \w{{1,12}}){{0,2}} behind\b"
         rf"|\b{_ROUND}s? ?#?[1-9]\b{GAP}(?:{WORKS}|{FAILS}){GAP}\b{_ROUND}s? ?#?[1-9]\b"
         rf"|\b(?:each|single|any|every|one) (?:{_ROUND}|model)\b{NEAR}(?:alone|own process|by itself)"
         rf"|\bafter the (?:second"
@@ -164,7 +175,9 @@ OF_THE_RUN: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "mid_generation", "turn|chat|dialog|forth|多轮|token|message|conversation|history|answer|generat|轮",
-        r"\bafter (?:about |some |around |~)?(?:\d{1,5}|a few|several|many|some) (?:turns?|messages?|questions?|rounds"
+        r"\b(?:after|for) (?:about |some |around |roughly |~)?(?:\d{1,5}|a few|several|many|some) (?:turns?"
+        r"|messages?|questions?"
+        r"|rounds|exchanges"
         r"|answers|replies|tokens)\b|\b(?:certain|large) number of (?:\w{1,14} )?(?:turns|messages)|\b(?:for"
         r"|after) (?:a )?few messages"
         r"|\bback and forth\b|多轮"

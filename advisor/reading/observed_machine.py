@@ -2,6 +2,13 @@
 
 from advisor.reading.shared_words import GAP, NEAR, WORKS
 
+_CARD = r"(?:[2345]0[5-9]0(?: ?(?:ti|super))?|[ahlvtp]\d{2,3}s?|mi\d{2,3}x?|titan)"
+_ROOM = (
+    r"(?:\s?\)| \([^()]{1,24}\))?(?: \w{1,10}){0,2}? (?:has|have|shows|with|keeps|reports?)(?: \w{1,10}){0,2}?"
+    r" (?:[2-9]|\d{2,3})(?:\.\d{1,2})? ?gi?b (?:\w{1,8} )?(?:free|left|unused|to spare|available)\b"
+)
+"""Room on a device, told right behind its name."""
+
 # What is told, words of which one must stand in the text (cheap to look for), and the pattern.
 OF_THE_MACHINE: tuple[tuple[str, str, str], ...] = (
     (
@@ -31,7 +38,7 @@ OF_THE_MACHINE: tuple[tuple[str, str, str], ...] = (
         r"|main gpu)\b",
     ),
     (
-        "one_full", "gpu|card|cuda:|device|卡",
+        "one_full", "gpu|card|cuda:|device|卡|gb free|gib free|gb left|gb unused|to spare",
         r"\b(?:gpu|card|cuda:|device) ?[0-9]\b(?:[^.]|\.(?=\d)){0,50}?\b(?:full|fills?"
         r"|\d{2}(?:\.\d)? ?/ ?\d{2})\b(?:[^.]|\.(?=\d)){0,60}?"
         r"(?:\b(?:others?|rest|second|gpu ?[1-9]|card ?[1-9]|gpus|cards)\b)"
@@ -41,7 +48,10 @@ OF_THE_MACHINE: tuple[tuple[str, str, str], ...] = (
         r"|\.(?=\d)){0,30}?\b(?:idle|empty|untouched"
         r"|unused|free|touched|room|nothing)|\bisn't touched\b|\bnot touched\b|(?:free|room|left"
         r"|empty) on (?:the )?(?:second|other|each of|gpu ?[1-9])"
-        r"|第[二2](?:块|张)(?:[^.]){0,12}(?:空|没)",
+        r"|第[二2](?:块|张)(?:[^.]){0,12}(?:空|没)"
+        rf"|\b(?:gpu|device|cuda|card|rocm|vulkan) ?:?(\d)\b.{{0,600}}?\b(?:gpu|device|cuda|card|rocm"
+        rf"|vulkan) ?:?(?!\1)\d{_ROOM}"
+        rf"|\b({_CARD})\b.{{0,900}}?\b(?!\2){_CARD}{_ROOM}",
     ),
     (
         "elsewhere", "cuda:|gpu ?|cuda_visible|set_device",
@@ -75,9 +85,13 @@ OF_THE_MACHINE: tuple[tuple[str, str, str], ...] = (
         r"|\bshared (?:gpu|node|server|machine|cluster)",
     ),
     (
-        "serving", "request|serv",
+        "serving", "request|serv|traffic|uptime",
         r"\b(?:starts?|started|running|serv(?:es?|ing)|works|up)\b(?:[^.]|\.(?=\d)){0,60}?\b(?:after|for|until|then"
-        r"|when)\b(?:[^.]|\.(?=\d)){0,60}?\brequests?\b",
+        r"|when)\b(?:[^.]|\.(?=\d)){0,60}?\brequests?\b|\b(?:served|handled|answered|processed) (?:\S{1,14} ){0,4}"
+        r"(?:requests?|prompts|queries|users|calls)\b|\b(?:thousands|hundreds|millions|\d{1,4}k) (?:of )?(?:\w{1,12} )?"
+        r"(?:requests|prompts|queries)\b|\b(?:after|for) (?:about |some |several )?\w{1,6} (?:hours?|days?|weeks?"
+        r"|minutes)"
+        r" (?:of |under |in )(?:\w{1,12} )?(?:traffic|load|serving|production|uptime|service|requests)",
     ),
     ("engine", "vllm|sglang|tgi|lmdeploy|tensorrt", r"\bvllm\b|\bsglang\b|\btgi\b|\blmdeploy\b|\btensorrt-llm\b"
     r"|text-generation-inference"),

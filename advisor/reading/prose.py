@@ -76,6 +76,12 @@ _FIGURES = when_used(
     re.IGNORECASE,
 )
 _SIZES = when_used(r"(?<![\d.])(\d{1,4}(?:\.\d{1,3})?)\s?gi?b\b", re.IGNORECASE)
+_OF_MACHINE = when_used(
+    r"\b(?:have|has|had|with|my|only|on an?|on the) (?:\w{1,10} ){0,2}?\d{1,3} ?gi?b (?:of )?(?:v?ram|cards?|gpus?"
+    r"|memory)\b",
+    re.IGNORECASE,
+)
+"""What a machine has, which is no size of a model."""
 DOUBLE = (1.8, 2.2)
 """Two sizes of which one is this many times the other are those of one model in 32 and in 16 bits."""
 _UNITS = {"m": 60.0, "s": 1.0}
@@ -120,7 +126,7 @@ def _speaks_of(words: str, story: str) -> bool:
 
 
 def _double(story: str) -> bool:
-    sizes = [float(size) for size in _SIZES.findall(story)[:12]]
+    sizes = [float(size) for size in _SIZES.findall(_OF_MACHINE.sub(" ", story))[:12]]
     return any(small and DOUBLE[0] <= large / small <= DOUBLE[1] for large in sizes for small in sizes)
 
 

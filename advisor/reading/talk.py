@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
+from advisor.reading.outcomes import disowned, is_over
 
 LONGEST = 4_000
 """Characters of a text that are looked at."""
@@ -18,7 +19,8 @@ _OUT = (
 # What says that it is the writer's own: a first person or "still" before the mention, in one sentence.
 _MINE = when_used(
     r"\b(?:i|we|i'm|we're|i've|mine|still|it always|it now|now it|my \w{1,14}|our \w{1,14})"
-    r"(?: (?!wonder|read|heard|would|will|want|need|might|could|do\b|avoid|risk|can\b|don't|should)\w{1,12}){0,3}?"
+    r"(?: (?!wonder|used\b|read|heard|would|will|want|need|might|could|do\b|avoid|risk|can\b|don't"
+    r"|should)\w{1,12}){0,3}?"
     r" (?:get|gets|got|getting|hit|see|saw|run|runs|running|ran|ooms?|oomed|goes|went|dies|died|crash\w{0,3}"
     r"|fail\w{0,3}"
     rf"|keeps?|always|is)\b[^.?!]{{0,60}}{_OUT}|\b(?:mine|mein\w{{0,2}} \w{{1,12}}|bei mir|ich (?:bekomme|kriege))\b"
@@ -151,6 +153,8 @@ def is_talk(lines: Sequence[Line], shown: bool) -> bool:
     if len(lines) > MOST_LINES:
         return False
     text = "\n".join(line.shown for line in lines)[:LONGEST].lower()
+    if not shown and (disowned(text) or (not _UNSOLVED.search(text) and is_over(text))):
+        return True
     if _MINE.search(_QUESTIONS.sub(" ", text)):
         return False
     if shown:

@@ -46,6 +46,9 @@ _TONGUES = (
         "festplatte: hard disk; bleibt bei: stays at; auf der cpu: on the cpu; nacheinander: one after another; "
         "kein*: no; anzugeben: specifying; angegeben: specified; gleich*: same; "
         "gleichzeitig: at the same time; abwechselnd: alternating; aufgeteilt: split; wartet: waits; "
+        "cpu bei: CPU at; prozessor bei: CPU at; gpu bei: GPU at; grafikkarte bei: GPU at; "
+        "nutzt die gpu nicht: not using "
+        "the GPU; nutzt die karte nicht: not using the GPU; nutzt die grafikkarte nicht: not using the GPU; "
         "reihum: in turn; grafikspeicher: VRAM; genutzt: used; rechnet: computes",
     ),
     Tongue(
@@ -61,6 +64,9 @@ _TONGUES = (
         "préciser: specifying; spécifier: specifying; moitié: half; deux fois: twice; go: GB; mo: MB; "
         "débit: throughput; inactif*: idle; par défaut: by default; disque réseau: network drive; "
         "déchargé*: offloaded; reste à: stays at; sur le cpu: on the cpu; l'un après l'autre: one after another; "
+        "processeur à: CPU at; cpu à: CPU at; carte graphique à: GPU at; gpu à: GPU at; "
+        "n'utilise pas le gpu: not using "
+        "the GPU; n'utilise pas la carte: not using the GPU; n'utilise pas ma carte: not using the GPU; "
         "à tour de rôle: in turn; en même temps: at the same time; attend: waits; partagé*: split",
     ),
     Tongue(
@@ -73,6 +79,8 @@ _TONGUES = (
         "pesos: weights; cuantizad*: quantized; compilad*: compiled; después: afterwards; luego: then; "
         "otra vez: again; todos: all; núcleos: cores; procesador: processor; sin: without; mitad: half; "
         "el doble: twice; inactiv*: idle; por defecto: by default; disco de red: network drive; "
+        "procesador al: CPU at; cpu al: CPU at; gpu al: GPU at; tarjeta al: GPU at; no usa la gpu: not using the GPU; "
+        "no usa la tarjeta: not using the GPU; no usa mi gpu: not using the GPU; "
         "en la cpu: on the cpu; por turnos: in turn; al mismo tiempo: at the same time; a la vez: at the same time; "
         "dividid*: split; espera: waits",
     ),
@@ -112,6 +120,10 @@ _TONGUES = (
         "раскидан*: split; разбит*: split; поделен*: split; распредел*: split; разложен*: split; обе: both; "
         "обеих: both; одновременно: at the same time; по очереди: in turn; поочередно: in turn; "
         "поочерёдно: in turn; вторая стоит: the second idle; другая стоит: the other idle; ждёт: waits; ждет: waits; "
+        "процессор загружен на: CPU at; процессор на: CPU at; цп на: CPU at; cpu на: CPU at; cpu загружен на: CPU at; "
+        "видеокарта на: GPU at; видеокарта загружена на: GPU at; карта на: GPU at; gpu на: GPU at; гпу на: GPU at; "
+        "не использует карту: not using the GPU; не использует видеокарту: not using the GPU; не использует gpu: not "
+        "using the GPU; в секунду: per second; "
         "на процессоре: on the cpu; почти не занята: hardly used; не используется: is not used; видеопамять: VRAM",
     ),
     Tongue(
