@@ -52,6 +52,12 @@ def batches(largest_batch: LargestBatch, load: Workload, setup: Setup) -> dict[s
     }
 
 
+def leanest(load: Workload, setup: Setup) -> Setup:
+    """`setup` with one prompt in a call, where a call takes several of them."""
+    several = setup.batching in ("padded", "sorted") and (setup.batch_size or load.batch) > 1
+    return setup.changed({"batch_size": 1}) if several and load.task != "train" else setup
+
+
 def _even(prompts: int, most: int) -> int:
     """Prompts in one call when all are shared out evenly over as few calls as possible.
 

@@ -183,7 +183,8 @@ def of_estimate(predictions: Predictions, model: Facts, machine: Facts, load: Wo
     weights, total = memory.weights_bytes, memory.total_bytes
     where = placement(model, machine, setup, weights)
     spilled, on_disk = (where.away, where.on_disk) if where else (None, None)
-    most = weights_to_fit(model, machine, setup, memory)
+    alone = batch_facts.leanest(load, setup) if memory.fits is False else setup
+    most = weights_to_fit(model, machine, alone, predictions.estimate(alone).memory)
     no_size, no_speed = "no size is known", "no speed is known for this device"
     facts: dict[str, Fact] = {
         "workload.total_tokens": Known(load.total_tokens, "prompt and new tokens"),

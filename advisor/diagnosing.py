@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from advisor import baseline, derived, planner, workload
+from advisor import baseline, batch_facts, derived, planner, workload
 from advisor.conflicts import conflict
 from advisor.facts import Declaration, Facts, Known, Question, Value
 from advisor.plan import Estimate, ModelReference, Plan
@@ -228,7 +228,9 @@ class Diagnosis:
             missing = max(0, memory.total_bytes - memory.available_bytes)
         most = None
         if subject.workload.task == "generate":
-            most = derived.weights_to_fit(subject.model, subject.machine, setup, memory)
+            alone = batch_facts.leanest(subject.workload, setup)
+            least = memory if alone == setup else self.estimate(subject, alone).memory
+            most = derived.weights_to_fit(subject.model, subject.machine, alone, least)
         return {
             "shortfall_bytes": missing,
             "weights_to_fit_bytes": most,

@@ -233,7 +233,7 @@ ESTIMATE = _declare(
     ("estimate.plain_cache_fits", F, "the setup with a growing cache in the weights' type on the device would fit"),
     ("estimate.total_bytes", C, "predicted memory of the setup"),
     ("estimate.weights_bytes", C, "predicted memory of its weights"),
-    ("estimate.weights_to_fit_bytes", C, "the most that the weights may take for the setup to fit"),
+    ("estimate.weights_to_fit_bytes", C, "the most that weights may take to fit, with one prompt in a call"),
     ("estimate.bits_to_fit", N, "the same in bits for each weight on average"),
     ("estimate.offloaded_bytes", C, "weights that find no room on the devices"),
     ("estimate.offloaded_share", N, "the same as a share of the weights"),

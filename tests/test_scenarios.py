@@ -205,6 +205,30 @@ def test_a_plan_that_cannot_run_says_what_would_fit_and_asks_for_no_proof(
     assert "cannot run here" in said and "Prove it" not in said
 
 
+@pytest.mark.parametrize(
+    ("machine", "words", "notes"),
+    [
+        ("cpu-laptop", ("qwen3-30b-a3b",), {"experts-left-in-16-bits-on-a-cpu", "weights-too-large-at-2-bits"}),
+        ("cpu-laptop", ("gemma-3-12b", "--batch", "16"), {"smaller-files-for-a-cpu-or-apple"}),
+        ("m2-max-64gb", ("llama-3.1-70b",), {"smaller-files-for-a-cpu-or-apple", "4-bit-files-for-apple"}),
+    ],
+)
+def test_smaller_weights_are_advised_by_the_room_and_the_device(
+    machine: str, words: tuple[str, ...], notes: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No format of GPUs on a CPU, no file of four bits where one would fit; room is that beside a single prompt."""
+    asked = ["diagnose", *words, "--machine", str(MACHINES / f"{machine}.json"), "--json", "--no-input", "--no-dry-run"]
+    assert cli.main(asked) == 0
+    plan = json.loads(capsys.readouterr().out)
+    named = {"files", "experts", "weights-too-large"}
+    assert {note["rule"] for note in plan["notes"] if any(word in note["rule"] for word in named)} == notes
+    bits = plan["limits"]["plan"]["bits_to_fit"]
+    told = " ".join(line for note in plan["notes"] for line in note["advice"])
+    assert f"{bits:.3g} bits" in told and "FineGrainedFP8" not in told
+    decided = {decision["rule"]: decision["verdict"] for decision in plan["decisions"]}
+    assert decided["batch-larger-than-memory"] == ("blocked" if plan["workload"]["batch"] > 1 else "silent")
+
+
 def test_a_batch_too_large_for_one_gpu_is_split_and_not_the_model(capsys: pytest.CaptureFixture[str]) -> None:
     """A copy for each GPU keeps both busy; layers spread over both keep one busy at a time."""
     plan = plan_of("2x-rtx-4090-8b-batch", capsys)

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from advisor.batch_facts import leanest
 from advisor.facts import Facts, Unknown, Value
 from advisor.merit import is_narrow
 from advisor.plan import Estimate, Plan, Step
@@ -148,7 +149,7 @@ def _fit(plan: Plan) -> Iterator[RenderableType]:
             # What is predicted may be less than what is free, and leave the allocator no room.
             what = f"{title} it misses {size(missing)}." if missing else f"{title} it leaves the allocator no room."
             what += " " + tasks.limits(plan.workload, batch, context)
-            what += _weights_to_fit(limits) if title == "With the plan" else ""
+            what += _weights_to_fit(limits, plan) if title == "With the plan" else ""
             yield Text(what, style="red")
     if plan.estimate.memory.fits and is_narrow(plan.estimate):
         total, band = plan.estimate.memory.total_bytes, plan.estimate.memory_band
@@ -166,10 +167,11 @@ def _grown(plan: Plan) -> str:
     return f" It takes more than now for {', '.join(names)}." if names else ""
 
 
-def _weights_to_fit(limits: Mapping[str, Any]) -> str:
+def _weights_to_fit(limits: Mapping[str, Any], plan: Plan) -> str:
     """How small the weights of a plan that does not fit would have to be; nothing where that is not known."""
     most, bits = limits.get("weights_to_fit_bytes"), limits.get("bits_to_fit")
-    return "" if not most or not bits else f" Weights of {size(most)} would fit: {bits:.2f} bits each on average."
+    way = ", with one prompt in a call" if leanest(plan.workload, plan.setup) != plan.setup else ""
+    return "" if not most or not bits else f" Weights of {size(most)} would fit: {bits:.2f} bits each on average{way}."
 
 
 def _steps(plan: Plan) -> Iterator[RenderableType]:
