@@ -3,7 +3,8 @@
 import re
 
 from advisor.patterns import when_used
-from advisor.reading import Passage
+from advisor.reading import Passage, masked
+from advisor.reading.overtaken import last_exception
 
 WENT_ON = "Memory ran out, and the program dealt with it and went on"
 _SQUEEZED = ("outofmemory", "cannotallocatememory", "bad_alloc")
@@ -33,9 +34,15 @@ def went_on(passage: Passage) -> str | None:
     if not times:
         return None
     often = "" if times == 1 else f" ({times} times)"
-    return (
+    later = last_exception(passage.lines, next(number for number, line in enumerate(lines) if _RAN_OUT.search(line)))
+    ended = (
+        "If the program failed later, paste that error, from its 'Traceback' on."
+        if later is None
+        else f"What ended the program is another error, which no rule knows: {passage.lines[later[1]].shown.strip()}"
+    )
+    return masked(
         f"{WENT_ON}{often}: that is no failure. If it happens often, a smaller batch or shorter inputs save the time "
-        "of the tries. If the program failed later, paste that error, from its 'Traceback' on."
+        f"of the tries. {ended}"
     )
 
 

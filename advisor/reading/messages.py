@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from advisor.patterns import when_used
 from advisor.reading.cleaning import Line
 from advisor.reading.forms import FORMS, Form
+from advisor.reading.overtaken import overtaken
 from advisor.reading.quantities import AMOUNT
 from advisor.reading.shells import killed_at
 from advisor.reading.squeezed import Squeezed, phrase
@@ -129,7 +130,8 @@ def _last_real(form: Form, written: str, lines: Sequence[Line], squeezed: Squeez
 
 def _spoken(lines: Sequence[Line], number: int) -> bool:
     """Whether the words on a line tell of no failure, or of one that the program recovered from."""
-    return tells_no_failure(lines[number]) or is_code(lines, number) or recovered(lines, number)
+    told = (tells_no_failure(lines[number]), is_code(lines, number), recovered(lines, number))
+    return any(told) or overtaken(lines, number)
 
 
 def tells_no_failure(line: Line) -> bool:

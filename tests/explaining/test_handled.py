@@ -50,3 +50,45 @@ def test_a_failure_below_counts() -> None:
         "GiB of which 11.00 MiB is free.\n"
     )
     assert explain(text, "log", None, RULES).kind == "gpu_oom"
+
+
+KEY = (
+    'Traceback (most recent call last):\n  File "t.py", line 4, in <module>\n    y = d["label"]\nKeyError: \'label\'\n'
+)
+OOM = "CUDA out of memory. Tried to allocate 2.00 GiB\n"
+RAISED = f'Traceback (most recent call last):\n  File "t.py", line 2, in step\n    out = net(x)\nRuntimeError: {OOM}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"step 12 WARNING oom on batch, skipped: {OOM}step 13 loss 2.1\n{KEY}",
+        f"caught {OOM}{KEY}",
+        f"{RAISED}continuing with the next batch\nstep 13 loss 2.1\n{KEY}",
+    ],
+)
+def test_a_caught_shortage_hides_no_later_error(text: str) -> None:
+    found = explain(text, "log", None, RULES)
+    assert found.kind is None
+    assert "What ended the program is another error, which no rule knows: KeyError: 'label'" in found.what
+
+
+def test_the_later_error_is_explained_where_a_rule_knows_it() -> None:
+    known = KEY.replace("KeyError: 'label'", "ImportError: Using `bitsandbytes` 4-bit quantization requires accelerate")
+    found = explain(f"caught {OOM}{known}", "log", None, RULES)
+    assert (found.kind, found.cause) == ("error", "bnb_or_accelerate_not_importable")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{RAISED}\nDuring handling of the above exception, another exception occurred:\n\n{KEY}",
+        f"{RAISED}step 13 loss 2.1\n{KEY.replace('KeyError', 'torch.distributed.DistBackendError')}",
+        f"[rank1]: RuntimeError: {OOM}step 13 loss 2.1\n{KEY}",
+        f"{RAISED}{KEY}",
+        f"caught {OOM}step 13 loss 2.1\n{RAISED}",
+    ],
+    ids=["chained", "follows", "rank", "no sign", "again"],
+)
+def test_what_follows_from_the_shortage_does_not_hide_it(text: str) -> None:
+    assert explain(text, "log", None, RULES).kind == "gpu_oom"
