@@ -4,7 +4,7 @@ import re
 
 from advisor.patterns import when_used
 from advisor.reading import Passage, masked
-from advisor.reading.overtaken import last_exception
+from advisor.reading.overtaken import last_exception, overtaken
 
 WENT_ON = "Memory ran out, and the program dealt with it and went on"
 _SQUEEZED = ("outofmemory", "cannotallocatememory", "bad_alloc")
@@ -30,7 +30,9 @@ def went_on(passage: Passage) -> str | None:
     if passage.said is not None or not any(word in passage.squeezed.text for word in _SQUEEZED):
         return None
     lines = [line.bare for line in passage.lines]
-    times = sum(1 for number, line in enumerate(lines) if _is_dealt_with(lines, number, line))
+    times = sum(
+        1 for number, line in enumerate(lines) if _is_dealt_with(lines, number, line) or _is_caught(passage, number)
+    )
     if not times:
         return None
     often = "" if times == 1 else f" ({times} times)"
@@ -44,6 +46,10 @@ def went_on(passage: Passage) -> str | None:
         f"{WENT_ON}{often}: that is no failure. If it happens often, a smaller batch or shorter inputs save the time "
         f"of the tries. {ended}"
     )
+
+
+def _is_caught(passage: Passage, number: int) -> bool:
+    return _RAN_OUT.search(passage.lines[number].bare) is not None and overtaken(passage.lines, number)
 
 
 def _is_dealt_with(lines: list[str], number: int, line: str) -> bool:

@@ -78,7 +78,8 @@ _OVER = when_used(
     re.IGNORECASE,
 )
 _MEANT = when_used(
-    r"\bjust documenting\b|\bfor the record\b|\b(?:is|as) intended\b|\bon purpose\b|\bto provoke\b"
+    r"\bjust documenting\b|\b(?:deliberately|intentionally|purposely)\b|\bfor the record\b|\b(?:is"
+    r"|as) intended\b|\bon purpose\b|\bto provoke\b"
     r"|\bjust sharing\b",
     re.IGNORECASE,
 )
@@ -114,6 +115,21 @@ _SENTENCES = when_used(
     re.IGNORECASE,
 )
 SENTENCE_WORDS = 3
+# A whole account of a few words: who ran out, or when.
+_DOING = (
+    r"(?:epoch|step|batch|iteration|training|inference|generation|loading|backward|forward|eval\w*|validation|prompt"
+    r"|model|train\w*|generat\w*|load\w*|startup|gpu)"
+)
+_BRIEF = when_used(
+    r"(?:it|this|training|inference|fine-?\s?tuning|generation|generate|loading|evaluation|trainer|[\w-]{1,40}\.py"
+    r"|(?:my|the|our) \w{2,20}(?: \w{2,20})?)(?: still| always| just| now| immediately)?"
+    r" (?:ooms\b|oomed\b|(?:crash\w{0,3}|dies|died|fails?|failed|stops?|ends?|goes|runs?|ran|is|gets?|killed)\b"
+    r"[: ,-]{1,3}(?:with |by |on |of |into |an? |cuda |gpu ){0,4}"
+    r"(?:oom\b|out of (?:\w+ )?memory\b|(?:completely |totally )?full\b)).{0,80}"
+    r"|(?:cuda |gpu )?(?:oom|out[- ]of[- ]memory)(?: error)?,? (?:on|in|at|after|during|when|while|with)(?: \w+){0,3}? "
+    rf"{_DOING}\b.{{0,60}}",
+    re.IGNORECASE,
+)
 _DEVICE = when_used(
     r"\b(?:gpus?|vram|cuda|nvidia\S*|cards?|hbm|rocm|[ahlvtp]\d{1,3}s?|[345]0[5-9]0(?:ti)?|mi\d{3}\w?|gtx|rtx|mps)\b"
     r"|显存",
@@ -128,6 +144,13 @@ _KILLED = when_used(
     r"\b(?:just|only) (?:says |prints |shows )?\W?killed\b|\b(?:is|gets|got|was|been|being) killed\b|\b(?:kernel"
     r"|session)\b[^.]{0,40}\b(?:dies|died|restarts|crash\w*)|\b(?:oom[- ]?)?killed\b|\boom[- ]?killer\b"
     r"|\bkernel dies\b",
+    re.IGNORECASE,
+)
+# A notebook that ends while it loads: the kernel's process is what was killed.
+_ENDS_LOADING = when_used(
+    r"\b(?:kernel|session|colab|runtime)\b[^.?]{0,40}\b(?:dies|died|dying|crash\w{0,3}|restart\w{0,3})\b[^.?]{0,60}"
+    r"\b(?:load\w{0,3}|from_pretrained)\b|\bload\w{0,3}\b[^.?]{0,80}\b(?:kernel|session|colab|runtime)\b[^.?]{0,20}"
+    r"\b(?:dies|died|crash\w{0,3}|restart\w{0,3})\b",
     re.IGNORECASE,
 )
 _SENTENCE = when_used(r"(?<=[.!?。？！])\s+|\n{2,}")
@@ -148,11 +171,16 @@ def told_shortage(lines: Sequence[Line], slow: bool) -> tuple[str, int] | None:
                 kind = _whose(sentence, _story(lines))
                 return (kind, number) if not slow or situation(lines) or _DIES.search(line.shown) else None
     story = _story(lines)
-    if _HOST.search(_KILLED.sub("", story)) and _was_killed(story):
+    if (_HOST.search(_KILLED.sub("", story)) or _ENDS_LOADING.search(story)) and _was_killed(story):
         return "killed", 0
     if _DIES.search(story) and _GROWS.search(story) and situation(lines):
         return _whose(story, story), 0
     return None
+
+
+def on_device(line: Line) -> bool:
+    """Whether an account says of a device, and of nothing of the host, that its memory ran out."""
+    return _DEVICE.search(line.shown) is not None and _HOST.search(line.shown) is None
 
 
 def only_spoken_of(lines: Sequence[Line], number: int) -> bool:
@@ -177,6 +205,8 @@ def _is_prose(line: Line, lines: Sequence[Line]) -> bool:
     if line.shown != line.shown.lstrip("[(") or not line.bare:
         return False
     own = len(set(_SENTENCES.findall(line.shown.lower())))
+    if sum(bool(other.bare) for other in lines) == 1 and _BRIEF.fullmatch(line.shown.strip()):
+        return True
     return own >= SENTENCE_WORDS or (
         own >= 1 and len(set(_SENTENCES.findall(_story(lines).lower()))) >= 2 * SENTENCE_WORDS
     )

@@ -56,6 +56,11 @@ _KILLED = when_used(
     re.IGNORECASE,
 )
 _LINE_FORMS = (
+    (
+        Form("torch_bare", "gpu_oom", (), weak=True),
+        "outofmemory",
+        when_used(r"(?:\w+\.){0,3}(?:RuntimeError|Exception): out of memory\.?", re.IGNORECASE),
+    ),
     (Form("signal", "killed", ()), "killed", _KILLED),
     (
         Form("python", "cpu_oom", (), weak=True),
@@ -156,6 +161,6 @@ def _last_line(
         return
     for number in range(len(lines) - 1, -1, -1):
         bare = lines[number].bare
-        if word in bare.lower() and pattern.fullmatch(bare):
+        if word in bare.lower().replace(" ", "") and pattern.fullmatch(bare):
             yield Said(form, squeezed.start(number), squeezed.start(number + 1), number, 1)
             return

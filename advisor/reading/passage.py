@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advisor.facts import Facts, Known, Value
 from advisor.patterns import when_used
 from advisor.reading import derived, trace
-from advisor.reading.accounts import only_spoken_of, told_shortage
+from advisor.reading.accounts import on_device, only_spoken_of, told_shortage
 from advisor.reading.calls import tensor
 from advisor.reading.cleaning import Line, clean
 from advisor.reading.figures import figures, last_shape, listed_processes
@@ -109,6 +109,8 @@ def read(text: str) -> Passage:
         said = None
     if described and said is None:
         said = _told(lines, squeezed)
+    elif described and said and said.form.name == "prose" and on_device(lines[said.line]):
+        said = replace(said, form=replace(said.form, kind="gpu_oom"))
     whole = 0, len(lines)
     first, last = trace.scope(lines, said.line) if said else whole
     scope = squeezed.start(first), squeezed.start(last)
