@@ -66,11 +66,12 @@ def _even(prompts: int, most: int) -> int:
     return math.ceil(prompts / math.ceil(prompts / most))
 
 
-def passes(largest_batch: LargestBatch, load: Workload, setup: Setup) -> dict[str, Deferred]:
-    """How many sequences of a training step go through in one pass, so that the step stays what it is."""
+def passes(largest_batch: LargestBatch, load: Workload, setup: Setup, wide: Setup) -> dict[str, Deferred]:
+    """How many sequences of a training step go through in one pass, so that the step stays what it is; `wide` is the
+    setup with float32 weights."""
     whole = setup.changed({"batching": "padded"})  # how prompts reach generate is nothing to training
 
-    def divisor() -> int | None:
+    def divisor(whole: Setup = whole) -> int | None:
         """The most that fit and divide the step: gradients of equal parts add up to the gradient of the whole."""
         if (found := largest_batch(whole)) is None:
             return None
@@ -83,7 +84,19 @@ def passes(largest_batch: LargestBatch, load: Workload, setup: Setup) -> dict[st
         found = divisor()
         return _known(None if found is None else found * load.prompt_tokens, "no size is known")
 
-    return {"estimate.micro_batch": Deferred(sequences), "estimate.micro_batch_tokens": Deferred(tokens)}
+    def float32_sequences() -> Fact:
+        return _known(divisor(wide.changed({"batching": "padded"})), "no size is known")
+
+    def float32_passes() -> Fact:
+        found = divisor(wide.changed({"batching": "padded"}))
+        return _known(load.batch // found if found else None, "not even one sequence fits, or no size")
+
+    return {
+        "estimate.micro_batch": Deferred(sequences),
+        "estimate.micro_batch_tokens": Deferred(tokens),
+        "estimate.float32_micro_batch": Deferred(float32_sequences),
+        "estimate.float32_passes": Deferred(float32_passes),
+    }
 
 
 def in_flight(

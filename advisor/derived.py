@@ -38,6 +38,8 @@ SMALL_STEPS: dict[str, Value] = {"gradient_checkpointing": True, "batch_size": 1
 CHECKPOINTED: dict[str, Value] = {"adapters": "none", **SMALL_STEPS}
 FLOAT32_TRAINING: dict[str, Value] = {"dtype": "float32", "mixed_precision": "bf16"}
 """Weights that keep every update. The products take the same memory in fp16."""
+WIDE: dict[str, Value] = {**FLOAT32_TRAINING, "gradient_checkpointing": True}
+"""The same in as little memory as float32 weights can be trained at a given length of a pass."""
 SHARDED: dict[str, Value] = {**CHECKPOINTED, **FLOAT32_TRAINING, "quantization": "none"}
 """What several devices would share when all weights are trained."""
 VERSION = "transformers.version"
@@ -251,7 +253,7 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
 
     return {
         **batch_facts.batches(predictions.largest_batch, load, setup),
-        **batch_facts.passes(predictions.largest_batch, load, setup),
+        **batch_facts.passes(predictions.largest_batch, load, setup, setup.changed(WIDE)),
         **batch_facts.in_flight(predictions.largest_batch, predictions.estimate, load, setup),
         "estimate.one_device_fits": fits({}, alone=True),
         "estimate.one_prompt_fits": fits({"batch_size": 1}),

@@ -255,6 +255,8 @@ ESTIMATE = _declare(
     ("estimate.micro_batch_tokens", C, "tokens of these sequences"),
     ("estimate.small_steps_fit", F, "training as it is set up fits with checkpoints and one sequence at a time"),
     ("estimate.full_training_fits", F, "all weights can be trained here: checkpoints, 8-bit states, single sequences"),
+    ("estimate.float32_micro_batch", C, "sequences of one pass that fit with float32 weights and checkpoints; 0: none"),
+    ("estimate.float32_passes", C, "passes of so many sequences that make up one step of training"),
     ("estimate.float32_training_fits", F, "the setup would fit with float32 weights and products in 16 bits"),
     (
         "estimate.sharded_float32_bytes",

@@ -183,6 +183,19 @@ def test_notes_on_precision_fit_where_they_are_given(
     assert bool(said) is (plan["plan"]["setup"]["dtype"] == "bfloat16")
 
 
+def test_float32_is_not_said_to_be_too_large_where_smaller_passes_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("qwen2.5-0.5b", "--batch", "64", "--prompt-tokens", "512", "--set", "gradient_checkpointing=true")
+    plan = diagnosed("t4", *words, "--set", "batch_size=16", capsys=capsys)
+    assert "bf16-training-without-room-for-float32" not in rules(plan, "notes")
+    notes = {note["rule"]: " ".join(note["advice"]) for note in plan["notes"]}
+    advice = notes["bf16-training-in-passes-too-large-for-float32"]
+    found = re.search(r"per_device_train_batch_size=(\d+), gradient_accumulation_steps=(\d+)", advice)
+    assert found
+    assert int(found[1]) * int(found[2]) == 64
+    stated = ("dtype=float32", "mixed_precision=fp16", f"batch_size={found[1]}")
+    assert fits(diagnosed("t4", *words, *(w for knob in stated for w in ("--set", knob)), capsys=capsys))[0]
+
+
 def test_several_gpus_are_named_and_nothing_of_them_is_a_step(capsys: pytest.CaptureFixture[str]) -> None:
     plan = diagnosed("8x-h100", "llama-3.1-8b", "--prompt-tokens", "4096", capsys=capsys)
     notes = {note["rule"]: note for note in plan["notes"]}
