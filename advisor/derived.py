@@ -243,13 +243,11 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
         found = predictions.break_even_calls(setup)
         return _known(math.ceil(found[1]) if found else None, "nothing is compiled, or nothing is known to be gained")
 
-    def sharded() -> Fact:
-        there = predictions.estimate(setup.changed(SHARDED)).memory
-        return _known(spread.shard(machine, there), "no size or no number of GPUs")
-
-    def sharded_fits() -> Fact:
-        there = predictions.estimate(setup.changed(SHARDED)).memory
-        return _known(spread.shard_fits(machine, there), "no size or no number of GPUs")
+    def sharded(ask: Callable[[Facts, Memory], Value | None]) -> Deferred:
+        there = setup.changed(SHARDED)
+        return Deferred(
+            lambda: _known(ask(machine, predictions.estimate(there).memory), "no size or no number of GPUs")
+        )
 
     return {
         **batch_facts.batches(predictions.largest_batch, load, setup),
@@ -262,8 +260,8 @@ def _deferred(predictions: Predictions, machine: Facts, load: Workload, setup: S
         "estimate.eight_bit_states_fit": fits({**CHECKPOINTED, "optimizer": "adamw_8bit"}),
         "estimate.float32_training_fits": fits(FLOAT32_TRAINING),
         "estimate.fp16_adapters_fit": fits({"adapters": "lora", "dtype": "float16", "mixed_precision": "fp16"}),
-        "estimate.sharded_float32_bytes": Deferred(sharded),
-        "estimate.sharded_training_fits": Deferred(sharded_fits),
+        "estimate.sharded_float32_bytes": sharded(spread.shard),
+        "estimate.sharded_training_fits": sharded(spread.shard_fits),
         "estimate.adapters_fit": fits({"adapters": "lora", **SMALL_STEPS}),
         "estimate.small_steps_fit": fits(SMALL_STEPS),
         "estimate.compile_break_even_calls": Deferred(calls),
