@@ -237,6 +237,18 @@ HOST = (
     "RuntimeError: [enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: you tried to "
     "allocate 58720256 bytes. Error code 12\n"
 )
+VLLM = (
+    "ValueError: To serve at least one request with the models's max seq len (131072), (16.00 GiB KV cache is needed, "
+    "which is larger than the available KV cache memory (5.21 GiB). Based on the available memory, the estimated "
+    "maximum model length is 42672.\n"
+)
+
+
+@pytest.mark.parametrize("text", [SHARED, FRAGMENTED, NOT_INSTALLED, NCCL, HOST, VLLM])
+def test_the_diagnosis_stands_in_every_plan(text: str, tmp_path: Path) -> None:
+    data = plan(tmp_path, text, "--machine", str(MACHINES / "a100-40gb-shared.json"))
+    told_ = [part for part in (*data["steps"], *data["notes"]) if part["rule"].startswith("diagnosed-")]
+    assert len(told_) == 1 and told_[0]["summary"]
 
 
 def test_the_step_that_the_diagnosis_names_comes_first(tmp_path: Path) -> None:
@@ -253,7 +265,7 @@ def test_what_is_not_installed_is_left_out(tmp_path: Path) -> None:
     assert data["plan"]["setup"]["attn_implementation"] == "sdpa"
 
 
-@pytest.mark.parametrize(("text", "instead"), [(NCCL, "Find the rank"), (HOST, "Load shard by shard")])
+@pytest.mark.parametrize(("text", "instead"), [(NCCL, "Find the rank"), (HOST, "Load shard by shard"), (VLLM, "")])
 def test_a_failure_that_no_plan_answers_is_said_to_be_one(
     text: str, instead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

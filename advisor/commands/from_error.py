@@ -78,13 +78,13 @@ Predict = Callable[[Plan, Setup], Estimate]
 
 
 def with_its_step(plan: Plan, error: FromError, predict: Predict) -> Plan:
-    """The plan, made to answer the failure: as it is where it does, else with the step that the diagnosis names first,
-    else with a note that no plan answers it, and what to do instead."""
+    """The plan, made to answer the failure: as it is where it does, with the diagnosis beside it, else with the step that
+    the diagnosis names first, else with a note that no plan answers it, and what to do instead."""
     if error.on is None:
         return plan
     diagnosis = error.on(plan.machine)
     if _answers(plan, diagnosis, missing_bytes(error.passage)):
-        return plan
+        return _mentioned(plan, diagnosis)
     for fix in judged(diagnosis.fixes, plan.baseline):
         if fix.change and fix.applies in ("yes", "unknown") and (found := _with(plan, diagnosis, fix, predict)):
             return found
@@ -98,7 +98,13 @@ def _answers(plan: Plan, diagnosis: Diagnosis, missing: int | None) -> bool:
     if any(fix.change and all(changed.get(k) == v for k, v in fix.change.items()) for fix in diagnosis.fixes):
         return True
     before, after = plan.baseline_estimate.memory, plan.estimate.memory
-    if not diagnosis.is_memory or before.total_bytes is None or after.total_bytes is None:
+    # The budget of a serving engine is set by its own options: no setup of transformers raises it.
+    if (
+        not diagnosis.is_memory
+        or diagnosis.kind == "kv_cache_budget"
+        or before.total_bytes is None
+        or after.total_bytes is None
+    ):
         return False
     return (before.fits is False and after.total_bytes < before.total_bytes) or (
         missing is not None and before.total_bytes - after.total_bytes >= missing
@@ -131,26 +137,44 @@ def _with(plan: Plan, diagnosis: Diagnosis, fix: FixFound, predict: Predict) -> 
     return replace(plan, setup=setup, estimate=predict(plan, setup), steps=steps)
 
 
+def _mentioned(plan: Plan, diagnosis: Diagnosis) -> Plan:
+    """The plan with the diagnosis beside its steps, which answer it by the estimate."""
+    note = _note(diagnosis, diagnosis.summary, _usable(diagnosis)[:MOST_FIXES], urgent=False)
+    return replace(plan, notes=(note, *plan.notes))
+
+
+MOST_FIXES = 2
+"""Beside steps that answer the failure; `perf-advisor explain` has them all."""
+
+
+def _usable(diagnosis: Diagnosis) -> list[str]:
+    """The fixes that apply here or may, as lines."""
+    usable = [fix for fix in diagnosis.fixes if fix.applies in ("yes", "unknown")]
+    return [fix.summary + (f": {fix.command}" if fix.command else "") for fix in usable]
+
+
+def _note(diagnosis: Diagnosis, summary: str, advice: list[str], urgent: bool) -> Note:
+    return Note(
+        rule=f"diagnosed-{(diagnosis.cause or '').replace('_', '-')}",
+        rung="pitfalls",
+        summary=summary,
+        advice=tuple(advice) or ("perf-advisor explain says what is known of it",),
+        because=(),
+        evidence="reported",
+        urgent=urgent,
+    )
+
+
 def _unanswered(plan: Plan, diagnosis: Diagnosis) -> Plan:
     """The plan with what to do instead, said on stderr too: its steps are about something else."""
-    usable = [fix for fix in diagnosis.fixes if fix.applies in ("yes", "unknown")]
-    instead = [fix.summary + (f": {fix.command}" if fix.command else "") for fix in usable]
+    instead = _usable(diagnosis)
     what = f"This failure is not answered by a plan: {diagnosis.summary}."
     aside = " The steps below are about something else." if plan.steps else ""
     talk = terminal.talk()
     talk.print(what + aside, style="bold", markup=False, soft_wrap=True)
     if instead:
         talk.print(f"Instead: {instead[0]}", markup=False, soft_wrap=True)
-    note = Note(
-        rule=f"diagnosed-{(diagnosis.cause or '').replace('_', '-')}",
-        rung="pitfalls",
-        summary=what,
-        advice=tuple(instead) or ("perf-advisor explain says what is known of it",),
-        because=(),
-        evidence="reported",
-        urgent=True,
-    )
-    return replace(plan, notes=(note, *plan.notes))
+    return replace(plan, notes=(_note(diagnosis, what, instead, urgent=True), *plan.notes))
 
 
 def _say_doubt(plan: Plan, error: FromError) -> None:
