@@ -78,8 +78,8 @@ Predict = Callable[[Plan, Setup], Estimate]
 
 
 def with_its_step(plan: Plan, error: FromError, predict: Predict) -> Plan:
-    """The plan, made to answer the failure: as it is where it does, with the diagnosis beside it, else with the step that
-    the diagnosis names first, else with a note that no plan answers it, and what to do instead."""
+    """The plan, made to answer the failure: as it is where it does, with the diagnosis beside it, else with the step
+    that the diagnosis names first, else with a note that no plan answers it, and what to do instead."""
     if error.on is None:
         return plan
     diagnosis = error.on(plan.machine)
