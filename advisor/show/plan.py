@@ -17,6 +17,7 @@ from advisor.rule import show
 from advisor.setup import Setup
 from advisor.show import beside, fit, tasks
 from advisor.show.in_code import in_code
+from advisor.show.refused import refusal, runs_now
 from advisor.show.terminal import factor, settings, size, told_apart
 from advisor.workload import Workload
 
@@ -96,7 +97,7 @@ def _figures(plan: Plan) -> Table:
         before, after = (row.value(estimate, plan.workload) for estimate in (now, then))
         if before is None and after is None:
             continue
-        runs = [estimate.memory.fits is not False for estimate in (now, then)]
+        runs = [runs_now(plan), then.memory.fits is not False]
         gained = factor(after / before) if before and after and all(runs) and row.is_rate else ""
         written = [
             row.write(value) if fits else "cannot run" for value, fits in zip((before, after), runs, strict=True)
@@ -138,7 +139,9 @@ def _basis(estimate: Estimate, load: Workload) -> str:
 
 
 def _fit(plan: Plan) -> Iterator[RenderableType]:
-    """By how much it misses and what would fit, where it does not fit."""
+    """By how much it misses and what would fit, where it does not fit; what refuses it, where it does."""
+    if step := refusal(plan):
+        yield Text(f"As it is now it cannot run: {step.summary}.", style="red")
     for title, estimate, limits in (
         ("As it is now", plan.baseline_estimate, plan.limits.get("baseline", {})),
         ("With the plan", plan.estimate, plan.limits.get("plan", {})),
@@ -175,7 +178,7 @@ def _weights_to_fit(limits: Mapping[str, Any], plan: Plan) -> str:
 
 
 def _steps(plan: Plan) -> Iterator[RenderableType]:
-    runs = plan.baseline_estimate.memory.fits is not False and plan.estimate.speed.total_tokens_per_second is not None
+    runs = runs_now(plan) and plan.estimate.speed.total_tokens_per_second is not None
     for number, step in enumerate(plan.steps, start=1):
         yield Text.assemble((f"{number}  {step.rule}", "bold"), f"  {_share(step, runs, plan.workload.task)}")
         yield Padding(_step_body(step, plan), (0, 0, 1, 3))
