@@ -21,6 +21,7 @@ DECLARATIONS: tuple[Declaration, ...] = tuple(
         ("code.unread_settings", L, "settings of its training that the script does not show, or that are not counted"),
         ("code.unread_options", L, "options of diagnose that state settings of training which were not read"),
         ("code.unread_without_option", L, "settings of its training that are not counted and that no option states"),
+        ("code.training_loop", T, "what a training loop without a Trainer is made with: accelerate or torch"),
         ("code.computes_metrics", F, "a Trainer is given compute_metrics"),
         ("code.batches_continuously", F, "the script uses continuous batching"),
         ("code.loops_over_prompts", F, "the script answers one prompt after the other in a loop"),

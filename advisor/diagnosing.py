@@ -210,6 +210,7 @@ class Diagnosis:
                 **self._tables(subject, composed.setup),
             },
             passed_over=tuple({"rule": rule, "reason": why} for rule, why in composed.passed_over.items()),
+            training_loop=subject.code.text("code.training_loop"),
         )
 
     def _tables(self, subject: Subject, setup: Setup) -> dict[str, list[dict[str, Any]]]:

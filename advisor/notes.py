@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 from advisor.facts import Facts, Known, Value
+from advisor.loop_terms import in_loop
 from advisor.plan import Note
 from advisor.rule import Decision, Fires
 
@@ -24,7 +25,11 @@ def notes(decisions: Sequence[Decision], facts: Facts) -> tuple[Note, ...]:
             rule=decision.rule.id,
             rung=decision.rule.rung,
             summary=decision.rule.summary,
-            advice=tuple(filled(line, facts) for line in decision.rule.advice if not _about_nothing(line, facts)),
+            advice=tuple(
+                in_loop(filled(line, facts), facts.text("code.training_loop"))
+                for line in decision.rule.advice
+                if not _about_nothing(line, facts)
+            ),
             because=tuple(reason.to_json() for reason in decision.verdict.because),
             evidence=decision.rule.evidence,
             urgent=decision.rule.always,

@@ -163,6 +163,8 @@ class Plan:
     questions: tuple[dict[str, Any], ...]
     limits: dict[str, Any]
     passed_over: tuple[dict[str, str], ...]
+    training_loop: str | None = None
+    """What a training loop of the user's script is made with, where it has no Trainer; only for the screen."""
 
     def to_json(self) -> dict[str, Any]:
         return {

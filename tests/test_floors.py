@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "scratch",
         "inside_guard",
         "amounts",
+        "loop_terms",
         "shipped",
         "patterns",
     ),

@@ -9,6 +9,7 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from advisor.facts import Fact, Unknown, Value
+from advisor.loop_terms import ACCELERATE, TORCH
 from advisor.reading_code.calls import Call
 from advisor.reading_code.findings import Reading, Statement
 from advisor.reading_code.lengths import cut
@@ -59,10 +60,9 @@ def training(reading: Reading) -> Training:
     told = {statement.name for statement in (*found.knobs, *found.sizes)}
     if not configs:
         # Without a configuration in sight, a Trainer gets its settings from elsewhere; a loop has those it shows.
-        looped = all(call.method == "backward" for call in _training_calls(reading))
         # An optimizer that is named, and not counted, is no setting that is missing.
         told |= {"optimizer"} if found.unread.keys() & set(OTHER_OPTIMIZERS) else set()
-        needed = ("batch", "optimizer") if looped else CORE
+        needed = ("batch", "optimizer") if _by_hand(reading) else CORE
         found.unread |= {name: line for name in needed if name not in told and name not in found.unread}
     return found
 
@@ -79,11 +79,24 @@ def trains(reading: Reading) -> int | None:
 def facts(reading: Reading, unread: Mapping[str, int]) -> dict[str, Fact]:
     """Whether the script trains, whether all settings of that are shown, and the names of those that are not."""
     line, first = trains(reading), min(unread.values(), default=None)
+    loop = None if line is None else _loop(reading)
     none, told = Unknown("the script does not train"), of_unread(tuple(unread))
     return {
         "code.trains": reading.at(line is not None, line),
+        "code.training_loop": Unknown("no training loop by hand") if loop is None else reading.at(loop, line),
         **{name: none if line is None else reading.at(value, first) for name, value in told.items()},
     }
+
+
+def _loop(reading: Reading) -> str | None:
+    """What a loop by hand is made with; None where a Trainer is made, or its settings."""
+    if not _by_hand(reading) or any(_is_config(call) for call in reading.script.calls):
+        return None
+    return ACCELERATE if reading.named("Accelerator") else TORCH
+
+
+def _by_hand(reading: Reading) -> bool:
+    return all(call.method == "backward" for call in _training_calls(reading))
 
 
 def of_unread(names: tuple[str, ...]) -> dict[str, Value]:

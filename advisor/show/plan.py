@@ -11,6 +11,7 @@ from rich.text import Text
 
 from advisor.batch_facts import leanest
 from advisor.facts import Facts, Unknown, Value
+from advisor.loop_terms import in_loop
 from advisor.merit import is_narrow
 from advisor.plan import Estimate, Plan, Step
 from advisor.rule import show
@@ -217,7 +218,11 @@ def _written(change: Mapping[str, Value], plan: Plan) -> str:
     if plan.workload.task != "train":
         return settings(change)
     computes = plan.setup.dtype if plan.setup.dtype in ("bfloat16", "float16") else "bfloat16"
-    return escape("; ".join(in_code(change, computes, plan.workload.batch)))
+    lines = "; ".join(in_code(change, computes, plan.workload.batch))
+    if (wanted := change.get("mixed_precision")) and (now := plan.baseline.mixed_precision) in ("bf16", "fp16"):
+        # The two exclude each other: TrainingArguments refuses both.
+        lines = lines.replace(f"{wanted}=True", f"{wanted}=True, {now}=False") if wanted != now else lines
+    return escape(in_loop(lines, plan.training_loop))
 
 
 NO_BYTES = 2**19

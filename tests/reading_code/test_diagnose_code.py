@@ -153,6 +153,24 @@ def test_what_was_not_read_is_stated_by_its_own_option_and_by_no_value(
     assert [line.split(": ")[1] for line in told if "no option" in line] == ([uncounted] if uncounted else [])
 
 
+def test_a_loop_by_hand_is_answered_in_its_own_terms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = """
+from accelerate import Accelerator
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained("m")
+accelerator = Accelerator(mixed_precision="bf16")
+optimizer = torch.optim.AdamW(model.parameters())
+for batch in DataLoader(ds, batch_size=512):
+    accelerator.backward(model(**batch).loss)
+"""
+    (tmp_path / "t.py").write_text(loop)
+    assert diagnose(tmp_path / "t.py", "-o", str(tmp_path / "p.json")) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Change:" in shown
+    assert "model = torch.compile(model)" in shown
+    assert "TrainingArguments" not in shown
+
+
 def test_a_script_of_another_engine_is_refused_and_one_without_a_model_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
