@@ -18,6 +18,8 @@ _KEYS = ("summary", "signs", *_SIGN_KEYS, "neighbour", "ask", "fixes", "sources"
 _NEEDED = ("summary", "fixes", "sources", "explains")
 _FIX_KEYS = ("id", "summary", "change", "command", "when", "needs", "already")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_FIGURE = re.compile(r"\{([a-z_]+)\}")
+"""In a command, where other braces are Python's."""
 
 
 @cache
@@ -157,8 +159,11 @@ def _fixes(reader: Reader) -> Iterator[Fix]:
         inner = Reader(item, reader.shown, reader.mistakes)
         inner.expect_keys(_FIX_KEYS, ("id", "summary"))
         when, needs, already = (_conditions(inner, key) for key in ("when", "needs", "already"))
-        name, summary = inner.text("id") or "", inner.text("summary") or ""
-        yield Fix(name, summary, _change(inner), inner.text("command"), when, needs, already)
+        name, summary, command = inner.text("id") or "", inner.text("summary") or "", inner.text("command")
+        for figure in _FIGURE.findall(command or ""):
+            if f"text.{figure}" not in known_facts():
+                inner.wrong(item.line, f"command: the text has no figure {{{figure}}}")
+        yield Fix(name, summary, _change(inner), command, when, needs, already)
 
 
 def _change(reader: Reader) -> dict[str, Value] | None:

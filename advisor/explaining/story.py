@@ -10,7 +10,7 @@ from advisor.explaining.doubt import candidates, confidence, question
 from advisor.explaining.handled import went_on
 from advisor.explaining.matching import Match, ranked
 from advisor.explaining.missing import missing
-from advisor.explaining.wording import hindrance, sentences
+from advisor.explaining.wording import hindrance, sentences, typed_out
 from advisor.facts import Facts, Value
 from advisor.reading import Passage, masked, read
 from advisor.witness import TRAINING, in_force
@@ -70,9 +70,16 @@ def _quoted(passage: Passage, match: Match, memory: bool) -> str:
 
 
 def _fixes(fixes: Sequence[Fix], facts: Facts, shown: Mapping[str, Value]) -> Iterator[FixFound]:
+    """Fixes of one id are alternatives: the first whose conditions hold and whose figures are known is given."""
+    given: set[str] = set()
     for fix in fixes:
-        if all(judge(condition, facts) is True for condition in fix.when):
-            yield FixFound(fix.id, fix.summary, fix.change, fix.command, _applies(fix, facts, shown))
+        if fix.id in given or not all(judge(condition, facts) is True for condition in fix.when):
+            continue
+        command = None if fix.command is None else typed_out(fix.command, facts)
+        if command is None and fix.command is not None:
+            continue
+        given.add(fix.id)
+        yield FixFound(fix.id, fix.summary, fix.change, command, _applies(fix, facts, shown))
 
 
 def _applies(fix: Fix, facts: Facts, shown: Mapping[str, Value]) -> str:

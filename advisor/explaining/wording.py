@@ -22,6 +22,14 @@ def _filled(sentence: str, facts: Facts) -> str | None:
     return _PLACEHOLDER.sub(lambda found: values[found[1]] or "", sentence)
 
 
+def typed_out(command: str, facts: Facts) -> str | None:
+    """A command with the text's figures as they are typed, without units and separators; None where one is unknown."""
+    values = {name: facts.value(f"text.{name}") for name in _PLACEHOLDER.findall(command)}
+    if any(value is None for value in values.values()):
+        return None
+    return _PLACEHOLDER.sub(lambda found: str(values[found[1]]), command)
+
+
 def _value(name: str, facts: Facts) -> str | None:
     for full in (f"text.{name}", name):
         fact = facts.get(full)

@@ -15,6 +15,8 @@ CARVED = 0.75
 """A device of less than this share of what is installed lacks more than drivers and firmware keep for themselves."""
 FILLED = 0.85
 """Weights of this share of what an engine may take leave no room for activations and a cache."""
+LEAST_SHARE = 5
+"""Per cent of a device below which no engine starts."""
 DRIVER_RESERVE = 0.02
 """Share of a device below which free memory is none: drivers keep tens of MiB, and PyTorch asks for whole segments of
 2 or 20 MiB (kMinBlockSize and kSmallBuffer, kLargeBuffer of its caching allocator)."""
@@ -52,6 +54,7 @@ def derive(figures: Figures, listed: Sequence[int], shape: Sequence[int]) -> dic
         found["square_tensor"] = _is_square(shape)
     if free is None and (left := _left(figures, total, held)) is not None:
         found["left_bytes"] = left
+    found |= _of_engine(figures)
     others = _count(figures, "other_allocations_bytes")
     if others is not None and allocated is not None:
         found["others_exceed_tensors"] = others > allocated
@@ -114,6 +117,25 @@ def _unaccounted(figures: Figures, listed: Sequence[int], total: int, free: int,
         process = min(own, default=process)
     rest = max(0, total - free - process)
     return {"unaccounted_bytes": rest, "unaccounted_share": rest / total}
+
+
+def _of_engine(figures: Figures) -> dict[str, Value]:
+    """What an engine's own figures allow: the share of the device that is free, rounded down to what is typed, and the
+    longest sequence that its cache holds."""
+    found: dict[str, Value] = {}
+    total, free = _count(figures, "total_bytes"), _count(figures, "free_bytes")
+    if total and free is not None and "desired_bytes" in figures and (share := free * 100 // total) >= LEAST_SHARE:
+        found["free_utilization"] = share / 100
+    fits = _count(figures, "estimated_max_len", "kv_cache_tokens")
+    if fits:
+        found["fitting_tokens"] = fits
+    needed, left = _count(figures, "kv_needed_bytes"), _count(figures, "kv_available_bytes")
+    longest = _count(figures, "max_seq_len")
+    if needed and left:
+        found["kv_shortage"] = needed / left
+    elif longest and fits:
+        found["kv_shortage"] = longest / fits
+    return found
 
 
 def _count(figures: Figures, *names: str) -> int | None:

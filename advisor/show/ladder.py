@@ -11,10 +11,13 @@ from rich.text import Text
 
 from advisor.clauses import Condition
 from advisor.errorbook import ErrorRule
+from advisor.patterns import when_used
 from advisor.probe.locate import Located, to_json
 from advisor.rule import Change, FactReference, Rule, show
 from advisor.show.in_code import in_code
 from advisor.show.places import place_line
+
+_FIGURE = when_used(r"\{[a-z_]+\}")
 
 
 def rule_json(rule: Rule, located: Sequence[Located] | None = None) -> dict[str, Any]:
@@ -94,7 +97,7 @@ def error_page(rule: ErrorRule) -> RenderableType:
     parts += ["", Text("What helps")]
     for fix in rule.fixes:
         parts.append(Padding(Text(f"- {fix.summary}"), (0, 0, 0, 2)))
-        lines = [*([fix.command] if fix.command else []), *in_code(fix.change or {})]
+        lines = [*([_as_typed(fix.command)] if fix.command else []), *in_code(fix.change or {})]
         parts += [Padding(Text(line, style="cyan"), (0, 0, 0, 6)) for line in lines]
     if rule.sources:
         parts += ["", Text("Sources"), *(Padding(Text(f"- {item}"), (0, 0, 0, 2)) for item in rule.sources)]
@@ -103,9 +106,16 @@ def error_page(rule: ErrorRule) -> RenderableType:
 
 def error_json(rule: ErrorRule) -> dict[str, Any]:
     """A cause as scripts see it."""
-    fixes = [{"id": fix.id, "summary": fix.summary, "command": fix.command} for fix in rule.fixes]
+    fixes = [
+        {"id": fix.id, "summary": fix.summary, "command": fix.command and _as_typed(fix.command)} for fix in rule.fixes
+    ]
     shared = {"id": rule.id, "rung": "errors", "summary": rule.summary, "sources": list(rule.sources)}
     return {**shared, "fixes": fixes, "file": rule.path}
+
+
+def _as_typed(command: str) -> str:
+    """A command whose figures come from a text that is not here."""
+    return _FIGURE.sub("N", command)
 
 
 def _conditions(title: str, conditions: Sequence[Condition]) -> Iterator[RenderableType]:
