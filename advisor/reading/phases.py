@@ -48,6 +48,7 @@ _PHASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("prefill", ("model.generate(", "generate(", "_prefill(", "in forward", "forward_call(", "pipeline(", "inference",
                  "execute_model", "self.forward(", "predict(")),
 )  # fmt: skip
+_PROMPT = ("in _prefill", "self._prefill(")
 _GENERAL = ("train_forward", "prefill", "decode")
 """Phases that stand far out on the stack: they count only where no inner call says more."""
 
@@ -59,8 +60,14 @@ def phase(squeezed: str, start: int, end: int) -> str | None:
         return special
     for name in ("decode", "train_forward", "prefill"):
         if _innermost(squeezed, start, end, [row for row in _PHASES if row[0] == name]) is not None:
-            return name
+            return "prefill" if name == "decode" and _in_prompt(squeezed, start, end) else name
     return None
+
+
+def _in_prompt(squeezed: str, start: int, end: int) -> bool:
+    """Whether generation's own call for the prompt stands further in than any call of decoding."""
+    rows = [row for row in _PHASES if row[0] == "decode"]
+    return _innermost(squeezed, start, end, [*rows, ("prefill", _PROMPT)]) == "prefill"
 
 
 def _innermost(squeezed: str, start: int, end: int, rows: Sequence[tuple[str, tuple[str, ...]]]) -> str | None:

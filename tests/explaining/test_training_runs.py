@@ -84,3 +84,18 @@ def test_a_batch_of_training_is_told_in_sequences() -> None:
         console.print(screen(told(DDP)))
     assert "one sequence in one pass" in shown.get()
     assert "prompt" not in shown.get()
+
+
+IN_PROMPT = GENERATES.replace(
+    "line 9, in _prefill", "line 8, in _sample\n    outputs = self._prefill(\n{PREFILL}"
+).replace("{PREFILL}", f'  File "{SITE}/transformers/generation/utils.py", line 9, in _prefill')
+GROWS = f'  File "{SITE}/transformers/cache_utils.py", line 9, in update\n    past_key_values.append(key_states)\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "phase"),
+    [(IN_PROMPT, "prefill"), (IN_PROMPT.replace(MLP, GROWS), "decode"), (GENERATES, "prefill")],
+    ids=["prompt", "cache", "bare"],
+)
+def test_what_fails_in_the_prompt_is_called_so(text: str, phase: str) -> None:
+    assert told(text).phase == phase
