@@ -94,8 +94,6 @@ def with_its_step(plan: Plan, error: FromError, predict: Predict) -> Plan:
 
 def _answers(plan: Plan, diagnosis: Diagnosis, missing: int | None) -> bool:
     """Whether the plan sets what a fix sets, makes a model fit that did not, or saves what was missing."""
-    if diagnosis.kind == "kv_cache_budget" and not any(fix.change for fix in diagnosis.fixes):
-        return False  # an engine's own budget, which no knob of transformers is
     changed = plan.baseline.difference(plan.setup)
     if any(fix.change and all(changed.get(k) == v for k, v in fix.change.items()) for fix in diagnosis.fixes):
         return True
