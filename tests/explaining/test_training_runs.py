@@ -99,3 +99,17 @@ GROWS = f'  File "{SITE}/transformers/cache_utils.py", line 9, in update\n    pa
 )
 def test_what_fails_in_the_prompt_is_called_so(text: str, phase: str) -> None:
     assert told(text).phase == phase
+
+
+LOADS = (
+    'Traceback (most recent call last):\n  File "/w/{name}.py", line 8, in <module>\n'
+    "    model = AutoModelForCausalLM.from_pretrained('x').to('cuda')\n"
+    f'  File "{SITE}/torch/nn/modules/module.py", line 1341, in convert\n    return t.to(\n{OOM}'
+)
+
+
+@pytest.mark.parametrize(("name", "trains"), [("train_sft", True), ("ask", False)])
+def test_weights_that_are_to_be_trained_are_not_only_quantized(name: str, trains: bool) -> None:
+    fixes = {fix.id: fix for fix in told(LOADS.replace("{name}", name)).fixes}
+    assert (fixes["load_in_4bit"].change or {}).get("adapters") == ("lora" if trains else None)
+    assert ("device_map_auto" in fixes) is not trains
