@@ -265,7 +265,7 @@ def test_what_is_not_installed_is_left_out(tmp_path: Path) -> None:
     assert data["plan"]["setup"]["attn_implementation"] == "sdpa"
 
 
-@pytest.mark.parametrize(("text", "instead"), [(NCCL, "Find the rank"), (HOST, "Load shard by shard"), (VLLM, "")])
+@pytest.mark.parametrize(("text", "instead"), [(NCCL, "Find the rank"), (HOST, "Where a model is loaded"), (VLLM, "")])
 def test_a_failure_that_no_plan_answers_is_said_to_be_one(
     text: str, instead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
