@@ -69,26 +69,26 @@ def _even(prompts: int, most: int) -> int:
 def passes(largest_batch: LargestBatch, load: Workload, setup: Setup, wide: Setup) -> dict[str, Deferred]:
     """How many sequences of a training step go through in one pass, so that the step stays what it is; `wide` is the
     setup with float32 weights."""
-    whole = setup.changed({"batching": "padded"})  # how prompts reach generate is nothing to training
 
-    def divisor(whole: Setup = whole) -> int | None:
+    def divisor(stated: Setup) -> int | None:
         """The most that fit and divide the step: gradients of equal parts add up to the gradient of the whole."""
-        if (found := largest_batch(whole)) is None:
+        # How prompts reach generate is nothing to training.
+        if (found := largest_batch(stated.changed({"batching": "padded"}))) is None:
             return None
         return next((n for n in range(min(found, load.batch), 0, -1) if load.batch % n == 0), 0)
 
     def sequences() -> Fact:
-        return _known(divisor(), "no size is known")
+        return _known(divisor(setup), "no size is known")
 
     def tokens() -> Fact:
-        found = divisor()
+        found = divisor(setup)
         return _known(None if found is None else found * load.prompt_tokens, "no size is known")
 
     def float32_sequences() -> Fact:
-        return _known(divisor(wide.changed({"batching": "padded"})), "no size is known")
+        return _known(divisor(wide), "no size is known")
 
     def float32_passes() -> Fact:
-        found = divisor(wide.changed({"batching": "padded"}))
+        found = divisor(wide)
         return _known(load.batch // found if found else None, "not even one sequence fits, or no size")
 
     return {

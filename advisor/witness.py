@@ -17,7 +17,6 @@ from advisor.reading.lengths import length
 
 SAME_CARD = 0.06
 """By how much the size of one card differs between the driver's count and a message's: reserved pages, ECC."""
-TRAINING = ("train_forward", "backward", "optimizer")
 LARGEST = 10_000_000
 MOST_LINES = 200
 """Lines with a maker's name that are searched for a card's: a log may name its cards in every line."""
@@ -153,7 +152,7 @@ def _workload(passage: Passage, source: str) -> Iterator[tuple[str, tuple[Value,
             if found and 1 <= int(found[1]) <= LARGEST:
                 yield name, (int(found[1]), f"{source}:{number + 1}")
                 break
-    if passage.said and (passage.facts.text("text.phase") in TRAINING or passage.facts.value("text.training") is True):
+    if passage.said and passage.of_training:
         yield "task", ("train", _place(passage, source, passage.said.start))
 
 

@@ -1,7 +1,7 @@
 """`perf-advisor diagnose --from-error FILE`: the text of a failure says what machine, setup and workload were."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,11 @@ from advisor.setup import Setup
 from advisor.show import terminal
 from advisor.witness import Witness, witness
 from advisor.workload import Workload
+
+Predict = Callable[[Plan, Setup], Estimate]
+"""A setup's estimate for the model, machine and workload of a plan."""
+MOST_FIXES = 2
+"""Beside steps that answer the failure; `perf-advisor explain` has them all."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,6 @@ def answered(workload: Workload, found: Witness) -> Workload:
     return workload
 
 
-Predict = Callable[[Plan, Setup], Estimate]
-"""A setup's estimate for the model, machine and workload of a plan."""
-
-
 def with_its_step(plan: Plan, error: FromError, predict: Predict) -> Plan:
     """The plan, made to answer the failure: as it is where it does, with the diagnosis beside it, else with the step
     that the diagnosis names first, else with a note that no plan answers it, and what to do instead."""
@@ -85,8 +86,8 @@ def with_its_step(plan: Plan, error: FromError, predict: Predict) -> Plan:
     diagnosis = error.on(plan.machine)
     if _answers(plan, diagnosis, missing_bytes(error.passage)):
         return _mentioned(plan, diagnosis)
-    for fix in judged(diagnosis.fixes, plan.baseline):
-        if fix.change and fix.applies in ("yes", "unknown") and (found := _with(plan, diagnosis, fix, predict)):
+    for fix in _usable(judged(diagnosis.fixes, plan.baseline)):
+        if fix.change and (found := _with(plan, diagnosis, fix, predict)):
             return found
     _say_doubt(plan, error)
     return _unanswered(plan, diagnosis)
@@ -123,7 +124,7 @@ def _with(plan: Plan, diagnosis: Diagnosis, fix: FixFound, predict: Predict) -> 
     if diagnosis.is_memory and "allocator" not in change and (saved is None or saved >= 0):
         return None
     step = Step(
-        rule=f"diagnosed-{(diagnosis.cause or '').replace('_', '-')}",
+        rule=_rule(diagnosis),
         rung="1-placement",
         summary=diagnosis.summary,
         change=change,
@@ -139,23 +140,28 @@ def _with(plan: Plan, diagnosis: Diagnosis, fix: FixFound, predict: Predict) -> 
 
 def _mentioned(plan: Plan, diagnosis: Diagnosis) -> Plan:
     """The plan with the diagnosis beside its steps, which answer it by the estimate."""
-    note = _note(diagnosis, diagnosis.summary, _usable(diagnosis)[:MOST_FIXES], urgent=False)
+    note = _note(diagnosis, diagnosis.summary, _advice(diagnosis)[:MOST_FIXES], urgent=False)
     return replace(plan, notes=(note, *plan.notes))
 
 
-MOST_FIXES = 2
-"""Beside steps that answer the failure; `perf-advisor explain` has them all."""
+def _usable(fixes: Iterable[FixFound]) -> Iterator[FixFound]:
+    """Those that apply here or may."""
+    return (fix for fix in fixes if fix.applies in ("yes", "unknown"))
 
 
-def _usable(diagnosis: Diagnosis) -> list[str]:
-    """The fixes that apply here or may, as lines."""
-    usable = [fix for fix in diagnosis.fixes if fix.applies in ("yes", "unknown")]
-    return [fix.summary + (f": {fix.command}" if fix.command else "") for fix in usable]
+def _advice(diagnosis: Diagnosis) -> list[str]:
+    """The usable fixes as lines."""
+    return [fix.summary + (f": {fix.command}" if fix.command else "") for fix in _usable(diagnosis.fixes)]
+
+
+def _rule(diagnosis: Diagnosis) -> str:
+    """Under what name a step or a note stands that comes from the diagnosis."""
+    return f"diagnosed-{(diagnosis.cause or '').replace('_', '-')}"
 
 
 def _note(diagnosis: Diagnosis, summary: str, advice: list[str], urgent: bool) -> Note:
     return Note(
-        rule=f"diagnosed-{(diagnosis.cause or '').replace('_', '-')}",
+        rule=_rule(diagnosis),
         rung="pitfalls",
         summary=summary,
         advice=tuple(advice) or ("perf-advisor explain says what is known of it",),
@@ -167,7 +173,7 @@ def _note(diagnosis: Diagnosis, summary: str, advice: list[str], urgent: bool) -
 
 def _unanswered(plan: Plan, diagnosis: Diagnosis) -> Plan:
     """The plan with what to do instead, said on stderr too: its steps are about something else."""
-    instead = _usable(diagnosis)
+    instead = _advice(diagnosis)
     what = f"This failure is not answered by a plan: {diagnosis.summary}."
     aside = " The steps below are about something else." if plan.steps else ""
     talk = terminal.talk()

@@ -4,6 +4,7 @@ import re
 
 from advisor.patterns import when_used
 from advisor.reading import Passage, masked
+from advisor.reading.messages import NEXT
 from advisor.reading.overtaken import last_exception, overtaken
 
 WENT_ON = "Memory ran out, and the program dealt with it and went on"
@@ -21,8 +22,6 @@ _DEALT_WITH = when_used(
     r"|\btrying (?:again|with|batch)|\bwill (?:try|be tried) again\b|\bclearing (?:the )?cache\b|\bignor(?:ing|ed)\b",
     re.IGNORECASE,
 )
-NEXT = 6
-"""Lines below a shortage in which a program says what it does about it."""
 
 
 def went_on(passage: Passage) -> str | None:
@@ -30,13 +29,12 @@ def went_on(passage: Passage) -> str | None:
     if passage.said is not None or not any(word in passage.squeezed.text for word in _SQUEEZED):
         return None
     lines = [line.bare for line in passage.lines]
-    times = sum(
-        1 for number, line in enumerate(lines) if _is_dealt_with(lines, number, line) or _is_caught(passage, number)
-    )
+    ran_out = [number for number, line in enumerate(lines) if _RAN_OUT.search(line)]
+    times = sum(_is_dealt_with(lines, number) or overtaken(passage.lines, number) for number in ran_out)
     if not times:
         return None
     often = "" if times == 1 else f" ({times} times)"
-    later = last_exception(passage.lines, next(number for number, line in enumerate(lines) if _RAN_OUT.search(line)))
+    later = last_exception(passage.lines, ran_out[0])
     ended = (
         "If the program failed later, paste that error, from its 'Traceback' on."
         if later is None
@@ -48,11 +46,8 @@ def went_on(passage: Passage) -> str | None:
     )
 
 
-def _is_caught(passage: Passage, number: int) -> bool:
-    return _RAN_OUT.search(passage.lines[number].bare) is not None and overtaken(passage.lines, number)
-
-
-def _is_dealt_with(lines: list[str], number: int, line: str) -> bool:
-    if not _RAN_OUT.search(line) or _CODE.search(line):
+def _is_dealt_with(lines: list[str], number: int) -> bool:
+    """Whether a line that is no code, or one soon below it, says what the program does about the shortage."""
+    if _CODE.search(lines[number]):
         return False
     return any(_DEALT_WITH.search(below) for below in lines[number : number + NEXT])

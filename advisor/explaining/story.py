@@ -13,7 +13,7 @@ from advisor.explaining.missing import missing
 from advisor.explaining.wording import hindrance, sentences, typed_out
 from advisor.facts import Facts, Value
 from advisor.reading import Passage, masked, read
-from advisor.witness import TRAINING, in_force
+from advisor.witness import in_force
 
 LONGEST_QUOTE = 300
 ERROR = "error"
@@ -50,7 +50,7 @@ def explain(text: str, source: str, machine: Facts | None, rules: Sequence[Error
         candidates=doubts,
         question=question(doubts),
         missing=missing(passage) if sure == "low" else None,
-        training=passage.facts.value("text.training") is True or passage.facts.text("text.phase") in TRAINING,
+        training=passage.of_training,
     )
 
 

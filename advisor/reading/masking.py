@@ -5,13 +5,12 @@ them. When in doubt a value is masked; figures, names of modules and versions st
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from advisor.patterns import when_used
 from advisor.reading.unnamed_secrets import CONNECTION, HOOK, SSH_KEY, is_digest, mask_hook
+from advisor.reading.whereabouts import HIDDEN, Step
 from advisor.reading.whereabouts import STEPS as WHEREABOUTS
-
-HIDDEN = "***"
 
 _PLAIN = when_used(
     "|".join(
@@ -118,8 +117,6 @@ _WORDS_AFTER = frozenset({
 })  # fmt: skip
 """What goes on about a password in a sentence."""
 
-_Put = str | Callable[[re.Match[str]], str]
-
 
 def _mask_value(found: re.Match[str]) -> str:
     """Values that cannot be secrets (numbers of tokens, types, None) stay readable, and so does a sentence that goes on
@@ -184,16 +181,15 @@ def _mask_random(found: re.Match[str]) -> str:
     if is_digest(found):
         return run
     digits = sum(letter.isdigit() for letter in run)
-    mixed = run.islower() or run.isupper() or not (run.islower() or run.isupper())
     words = run.count("/") >= 3 and digits < 6
-    if run.isdigit() or run.isalpha() or digits < 3 or not mixed or words:
+    if run.isdigit() or run.isalpha() or digits < 3 or words:
         return run
     if run.islower() and not re.fullmatch(r"[0-9a-f]{32,}", run) and digits < 6:
         return run
     return HIDDEN
 
 
-_SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Put], ...] = (
+_SECRETS: tuple[Step, ...] = (
     (("hf_", "api_org_", "sk-", "pk-", "rk-", "or-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-",
       "akia", "asia", "aroa", "aida", "xox", "aiza", "eyj", "wandb_v", "dop_v1_", "npm_", "pypi-", "gsk", "xai",
       "nvapi", "r8", "dckr_pat", "lsv2_pt", "pplx", "sk_", "rk_", "pk_", "pat_", "ya29.", "sg.", "wandb login ",
@@ -217,8 +213,7 @@ _SECRETS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Put], ...] = (
     (("-p", "-u", "-a"), _SHORT_OPTION, rf"\1{HIDDEN}"),
     (("",), _RANDOM, _mask_random),
 )  # fmt: skip
-_STEPS = (*_SECRETS, *WHEREABOUTS)
-"""In this order: words of which one stands in whatever the pattern finds, the pattern, and what is put in its place."""
+_STEPS = (*_SECRETS, *WHEREABOUTS)  # in this order
 
 
 def masked(text: str) -> str:
@@ -241,8 +236,8 @@ def masked_words(words: Sequence[str]) -> list[str]:
     for number, word in enumerate(words):
         joined = "_".join(word.split())
         # A value with blanks reaches to the end of its word.
-        alone = masked(word) if masked(joined) == joined else masked(joined)
+        alone = masked(joined)
         before = " ".join(words[max(0, number - MOST_BEFORE) : number])
-        kept = not joined or masked(f"{before} {joined}").endswith(masked(joined))
-        shown.append(alone if kept else HIDDEN)
+        kept = not joined or masked(f"{before} {joined}").endswith(alone)
+        shown.append((masked(word) if alone == joined else alone) if kept else HIDDEN)
     return shown

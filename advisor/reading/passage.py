@@ -39,6 +39,7 @@ _TO_HOST = when_used(r"\.(?:cpu|item|numpy|tolist)\(|\.to\(\W{0,2}cpu|\bdecode\(
 _COMMENT = when_used(r"\s{1,40}#.*$")
 _NO_AUTOGRAD = ("xla", "tensorflow", "tensorflow_pool", "ggml", "onnxruntime")
 TRAINING = ("train_forward", "backward", "optimizer")
+"""Phases of a step of training."""
 LONGEST_DESCRIPTION = 60
 """Lines. What people write about a slow run is short; longer texts are logs."""
 _EXCEPTION = when_used(
@@ -80,6 +81,11 @@ class Passage:
     facts: Facts
     tensor_at: int = -1
     """Where the call stands that tells which tensor failed; -1 where none does."""
+
+    @property
+    def of_training(self) -> bool:
+        """Whether a step of training failed, by the phase or by what stands around it."""
+        return self.facts.text("text.phase") in TRAINING or self.facts.is_true("text.training")
 
     def find(self, written: str) -> tuple[int, int] | None:
         """Begin and end of the last place of a phrase in the squeezed text."""
@@ -138,7 +144,11 @@ def _is_talk(lines: tuple[Line, ...], said: Said) -> bool:
 
 def _few(told: dict[str, int | float]) -> bool:
     """Whether a text gives so few figures that it is an account rather than a message."""
-    return sum(name.endswith("_bytes") for name in told) <= FEW
+    return _sizes(told) <= FEW
+
+
+def _sizes(told: dict[str, int | float]) -> int:
+    return sum(name.endswith("_bytes") for name in told)
 
 
 def _told(lines: tuple[Line, ...], squeezed: Squeezed) -> Said | None:
@@ -190,7 +200,7 @@ def _run(
 
 def _of_message(said: Said, told: dict[str, int | float], squeezed: Squeezed) -> dict[str, Value]:
     found: dict[str, Value] = {"kind": said.form.kind, "message": said.form.name, "failures": said.times}
-    found["figures"] = sum(name.endswith("_bytes") for name in told)
+    found["figures"] = _sizes(told)
     if said.form.backend:
         found["backend"] = said.form.backend
     return found | derived.derive(told, listed_processes(squeezed.text, said), last_shape(squeezed.text, said))

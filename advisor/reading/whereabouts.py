@@ -6,7 +6,8 @@ from collections.abc import Callable
 from advisor.patterns import when_used
 
 HIDDEN = "***"
-_Put = str | Callable[[re.Match[str]], str]
+Step = tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]]
+"""Words of which one stands in whatever the pattern finds, the pattern, and what is put in its place."""
 
 _FOUR = r"(?:\d{1,3}\.){3}\d{1,3}"
 _IPV4 = when_used(rf"(\b(?:[\w+-]{{2,40}}[ :=-]{{1,3}}|[=<>~!]=\s?|\bv))?(?<![\d.])({_FOUR})(?![\d]|\.\d)(:\d{{1,5}})?")
@@ -135,8 +136,8 @@ _OWN = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104  # read, not
 
 def is_known(host: str) -> bool:
     """Whether error messages point to this site, or it is the own machine."""
-    name = host.rpartition(":")[0] or host
-    return name.lower() in _OWN or any(name.lower() == site or name.lower().endswith(f".{site}") for site in _KNOWN)
+    name = (host.rpartition(":")[0] or host).lower()
+    return name in _OWN or any(name == site or name.endswith(f".{site}") for site in _KNOWN)
 
 
 def _mask_url(found: re.Match[str]) -> str:
@@ -153,7 +154,7 @@ def _mask_domain(found: re.Match[str]) -> str:
         return name
     labels = name.split(".")[:-1]
     like_machine = any("-" in label or re.search(r"[a-z]\d+$", label) for label in labels)
-    return HIDDEN if found[1] or (like_machine and len(labels) >= 1) else name
+    return HIDDEN if found[1] or like_machine else name
 
 
 def _mask_keyed(found: re.Match[str]) -> str:
@@ -174,7 +175,7 @@ def _mask_user(found: re.Match[str]) -> str:
     return found[0] if known else f"{before}{HIDDEN}"
 
 
-STEPS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Put], ...] = (
+STEPS: tuple[Step, ...] = (
     (("://",), _URL, _mask_url),
     (("@",), _MAIL, HIDDEN),
     (("@",), _PROMPT, HIDDEN),
@@ -199,4 +200,3 @@ STEPS: tuple[tuple[tuple[str, ...], re.Pattern[str], _Put], ...] = (
      rf"\1{HIDDEN}"),
     (("\\\\",), _SHARE, rf"\\\\{HIDDEN}"),
 )  # fmt: skip
-"""As in masking: words of which one stands in whatever the pattern finds, the pattern, what is put in its place."""

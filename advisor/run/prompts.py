@@ -177,14 +177,15 @@ def other_sizes(planned: Workload, workload: Workload) -> str | None:
     """A warning where the prompts are not of the sizes that the plan was made for."""
     if planned == workload:
         return None
-    one, other = (
-        f"{load.batch * load.concurrency} prompts of {most}{load.prompt_tokens} tokens"
-        for load in (planned, workload)
-        for most in ("up to " if load.mixed_lengths else "",)
-    )
+    one, other = _told(planned), _told(workload)
     return (
         f"The plan and its predictions are for {one}, the file holds {other}: diagnose --prompts makes one for these."
     )
+
+
+def _told(load: Workload) -> str:
+    most = "up to " if load.mixed_lengths else ""
+    return f"{load.batch * load.concurrency} prompts of {most}{load.prompt_tokens} tokens"
 
 
 COUNTED = ("batch", "prompt_tokens", "mixed_lengths")
